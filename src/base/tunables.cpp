@@ -1,0 +1,169 @@
+// The work on the table of tunables: rows as text, setting by name, and the relations between values.
+// Pure functions; the cached rows are built once and then only read.
+#include "base/tunables.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <utility>
+
+namespace weft {
+namespace {
+
+enum class temperature { hot, cold };
+
+// Each type of tunable has one pair of these: its text, and the value that a text stands for.
+std::string to_text(byte_count value) {
+  return to_string(value);
+}
+std::string to_text(std::chrono::nanoseconds value) {
+  return format_duration(value);
+}
+std::string to_text(std::uint32_t value) {
+  return std::to_string(value);
+}
+std::string to_text(verify_mode value) {
+  return std::string{name(value)};
+}
+std::string to_text(log_level value) {
+  return std::string{name(value)};
+}
+
+result<void> from_text(std::string_view text, byte_count& value) {
+  const auto parsed = parse_byte_count(text);
+  if (!parsed) return parsed.error();
+  value = *parsed;
+  return {};
+}
+
+result<void> from_text(std::string_view text, std::chrono::nanoseconds& value) {
+  const auto parsed = parse_duration(text);
+  if (!parsed) return parsed.error();
+  value = *parsed;
+  return {};
+}
+
+result<void> from_text(std::string_view text, std::uint32_t& value) {
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure == std::errc{} && end == text.data() + text.size()) return {};
+  return error{errc::invalid_argument, fmt::format("\"{}\" is not a whole number below 2^32", text)};
+}
+
+template <class Choice>
+result<void> choice_from_text(std::string_view text, std::optional<Choice> found, Choice& value) {
+  if (!found) return error{errc::invalid_argument, fmt::format("\"{}\" is none of the choices", text)};
+  value = *found;
+  return {};
+}
+result<void> from_text(std::string_view text, verify_mode& value) {
+  return choice_from_text(text, verify_mode_from_name(text), value);
+}
+result<void> from_text(std::string_view text, log_level& value) {
+  return choice_from_text(text, log_level_from_name(text), value);
+}
+
+template <class Value>
+std::string range_text(Value least, Value most) {
+  if constexpr (std::is_enum_v<Value>) {
+    std::string text;
+    for (auto i = static_cast<int>(least); i <= static_cast<int>(most); ++i) {
+      if (!text.empty()) text += '|';
+      text += name(static_cast<Value>(i));
+    }
+    return text;
+  } else {
+    return to_text(least) + ".." + to_text(most);
+  }
+}
+
+template <class Value>
+result<void> set_in_range(std::string_view name, std::string_view text, Value least, Value most, Value& member) {
+  Value value{};
+  if (const auto read = from_text(text, value); !read) {
+    return error{errc::invalid_config,
+                 fmt::format("{}: {} (allowed: {})", name, read.error().where(), range_text(least, most))};
+  }
+  if (value < least || value > most) {
+    return error{errc::invalid_config,
+                 fmt::format("{}: {} is out of range (allowed: {})", name, text, range_text(least, most))};
+  }
+  member = value;
+  return {};
+}
+
+error unknown(std::string_view name) {
+  return {errc::invalid_config, fmt::format("no setting named \"{}\"", name)};
+}
+
+// The relations that must hold between values, as pairs that fail together; nullptr where all hold.
+struct relation {
+  std::string_view left;
+  std::string_view demand;
+  std::string_view right;
+};
+
+constexpr relation relations[] = {
+    {"slice.size", "must be a multiple of", "64KiB"},     {"shard.chunk", "must be a multiple of", "64KiB"},
+    {"slice.size", "must not exceed", "transfer.window"}, {"redial.min", "must not exceed", "redial.max"},
+    {"shard.chunk", "must not exceed", "shard.window"},   {"shard.chunk", "must not exceed", "pool.bytes"},
+};
+
+constexpr const relation* broken_relation(const tunables& values) {
+  const bool holds[] = {
+      values.slice_size % 64_KiB == 0_B,           values.shard_chunk % 64_KiB == 0_B,
+      values.slice_size <= values.transfer_window, values.redial_min <= values.redial_max,
+      values.shard_chunk <= values.shard_window,   values.shard_chunk <= values.pool_bytes,
+  };
+  static_assert(std::size(holds) == std::size(relations));
+  for (std::size_t i = 0; i < std::size(holds); ++i) {
+    if (!holds[i]) return &relations[i];
+  }
+  return nullptr;
+}
+
+static_assert(broken_relation(tunables{}) == nullptr, "the defaults must fit together");
+
+#define WEFT_CHECK_DEFAULT(member, name, type, initial, least, most, unit, temperature, doc)                           \
+  static_assert(type{least} <= type{initial} && type{initial} <= type{most}, name ": its default is out of its "       \
+                                                                                  "range");
+WEFT_TUNABLES(WEFT_CHECK_DEFAULT)
+#undef WEFT_CHECK_DEFAULT
+
+} // namespace
+
+const std::vector<tunable_row>& tunable_rows() {
+#define WEFT_ROW(member, name, type, initial, least, most, unit, heat, doc)                                            \
+  {name, to_text(type{initial}), range_text(type{least}, type{most}), unit, temperature::heat == temperature::hot, doc},
+  static const std::vector<tunable_row> rows = {WEFT_TUNABLES(WEFT_ROW)};
+#undef WEFT_ROW
+  return rows;
+}
+
+result<void> set_tunable(tunables& values, std::string_view name, std::string_view text) {
+#define WEFT_SET(member, row, type, initial, least, most, unit, temperature, doc)                                      \
+  if (name == row) return set_in_range<type>(name, text, type{least}, type{most}, values.member);
+  WEFT_TUNABLES(WEFT_SET)
+#undef WEFT_SET
+  return unknown(name);
+}
+
+result<std::string> format_tunable(const tunables& values, std::string_view name) {
+#define WEFT_FORMAT(member, row, type, initial, least, most, unit, temperature, doc)                                   \
+  if (name == row) return to_text(values.member);
+  WEFT_TUNABLES(WEFT_FORMAT)
+#undef WEFT_FORMAT
+  return unknown(name);
+}
+
+result<void> validate(const tunables& values) {
+  const relation* broken = broken_relation(values);
+  if (broken == nullptr) return {};
+  const auto with_value = [&](std::string_view name) {
+    const auto value = format_tunable(values, name);
+    return value ? fmt::format("{} ({})", name, *value) : std::string{name};
+  };
+  return error{errc::invalid_config,
+               fmt::format("{} {} {}", with_value(broken->left), broken->demand, with_value(broken->right))};
+}
+
+} // namespace weft

@@ -1,0 +1,111 @@
+// The one table of every tunable: the typed struct, its ranges, --help, the documentation and `weft config explain` all
+// come from it. A plain value: each owner has a copy, made from a config.
+#pragma once
+
+#include <weft/config.hpp>
+#include <weft/error.hpp>
+#include <weft/log.hpp>
+#include <weft/units.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weft {
+
+using namespace std::chrono_literals;
+
+// X(member, name, type, default, minimum, maximum, unit, hot|cold, documentation). The member is the name with
+// underscores for dots; so is the environment variable WEFT_NAME, in capitals. Choices have the first and last
+// enumerator as their range. `hot`: a running fabric can be given another value; `cold`: only a new one.
+#define WEFT_TUNABLES(X)                                                                                               \
+  X(slice_size, "slice.size", byte_count, 256_KiB, 64_KiB, 1_MiB, "bytes", cold,                                       \
+    "largest piece that is checked, acknowledged and resent as one; a multiple of 64KiB")                              \
+  X(transfer_window, "transfer.window", byte_count, 8_MiB, 256_KiB, 1_GiB, "bytes", cold,                              \
+    "what a sender may have unverified, per transfer")                                                                 \
+  X(message_window, "message.window", std::uint32_t, 1024, 16, 65536, "messages", cold,                                \
+    "unacknowledged messages, per link and lane")                                                                      \
+  X(request_max, "request.max", byte_count, 64_KiB, 4_KiB, 64_KiB, "bytes", cold, "largest payload of a request")      \
+  X(fence_timeout, "fence.timeout", std::chrono::nanoseconds, 50ms, 1ms, 10s, "time", hot,                             \
+    "how long a cooperative fence may take before the channel is closed")                                              \
+  X(deadline_default, "deadline.default", std::chrono::nanoseconds, 30s, 1ms, 1h, "time", hot,                         \
+    "deadline of operations that are given none")                                                                      \
+  X(stall_default, "stall.default", std::chrono::nanoseconds, 10s, 10ms, 1h, "time", hot,                              \
+    "how long a transfer may go without a verified byte")                                                              \
+  X(session_grace, "session.grace", std::chrono::nanoseconds, 5s, 100ms, 10min, "time", hot,                           \
+    "how long a link outlives the loss of its session")                                                                \
+  X(connect_timeout, "connect.timeout", std::chrono::nanoseconds, 5s, 10ms, 5min, "time", hot,                         \
+    "how long one attempt to connect may take")                                                                        \
+  X(handshake_timeout, "handshake.timeout", std::chrono::nanoseconds, 5s, 10ms, 1min, "time", hot,                     \
+    "how long a new connection may take to say what it is")                                                            \
+  X(handshakes_max, "handshakes.max", std::uint32_t, 256, 1, 65536, "connections", hot,                                \
+    "accepted connections that have not finished their handshake")                                                     \
+  X(redial_min, "redial.min", std::chrono::nanoseconds, 10ms, 1ms, 10s, "time", hot,                                   \
+    "pause before the first redial; it doubles with each failure")                                                     \
+  X(redial_max, "redial.max", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", hot, "longest pause between redials")  \
+  X(tcp_user_timeout, "tcp.user_timeout", std::chrono::nanoseconds, 10s, 100ms, 10min, "time", cold,                   \
+    "how long sent bytes may go without the kernel's acknowledgement (TCP_USER_TIMEOUT)")                              \
+  X(tcp_keepalive, "tcp.keepalive", std::chrono::nanoseconds, 10s, 1s, 2h, "time", cold,                               \
+    "idle time after which a connection is probed")                                                                    \
+  X(tcp_send_buffer, "tcp.send_buffer", byte_count, 0_B, 0_B, 64_MiB, "bytes", cold,                                   \
+    "SO_SNDBUF; 0 leaves it to the kernel")                                                                            \
+  X(tcp_receive_buffer, "tcp.receive_buffer", byte_count, 0_B, 0_B, 64_MiB, "bytes", cold,                             \
+    "SO_RCVBUF; 0 leaves it to the kernel")                                                                            \
+  X(operations_max, "operations.max", std::uint32_t, 4096, 1, 1048576, "operations", hot,                              \
+    "outstanding operations, per link")                                                                                \
+  X(operations_bytes, "operations.bytes", byte_count, 1_GiB, 1_MiB, 1_TiB, "bytes", hot,                               \
+    "bytes of outstanding operations, per link")                                                                       \
+  X(pool_bytes, "pool.bytes", byte_count, 64_MiB, 4_MiB, 64_GiB, "bytes", cold,                                        \
+    "registered buffers of a shard server or client")                                                                  \
+  X(shard_chunk, "shard.chunk", byte_count, 1_MiB, 64_KiB, 16_MiB, "bytes", cold,                                      \
+    "unit of work of a shard fetch or put; a multiple of 64KiB")                                                       \
+  X(shard_window, "shard.window", byte_count, 16_MiB, 1_MiB, 16_GiB, "bytes", hot,                                     \
+    "what one fetch or put may have in flight")                                                                        \
+  X(shard_stall, "shard.stall", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", hot,                                 \
+    "a chunk without progress for so long goes to another replica")                                                    \
+  X(shard_threads, "shard.threads", std::uint32_t, 2, 1, 256, "threads", cold, "threads that read and write a store")  \
+  X(lane_realtime_weight, "lane.realtime.weight", std::uint32_t, 16, 1, 1000, "shares", hot,                           \
+    "share of a busy rail that the realtime lane gets")                                                                \
+  X(lane_standard_weight, "lane.standard.weight", std::uint32_t, 8, 1, 1000, "shares", hot,                            \
+    "share of a busy rail that the standard lane gets")                                                                \
+  X(lane_bulk_weight, "lane.bulk.weight", std::uint32_t, 4, 1, 1000, "shares", hot,                                    \
+    "share of a busy rail that the bulk lane gets")                                                                    \
+  X(lane_background_weight, "lane.background.weight", std::uint32_t, 1, 1, 1000, "shares", hot,                        \
+    "share of a busy rail that the background lane gets")                                                              \
+  X(verify, "verify", verify_mode, verify_mode::slice, verify_mode::slice, verify_mode::wire, "", hot,                 \
+    "what transfers are checked by: slice, a CRC32C each, or wire, the transport's own checks")                        \
+  X(log_level, "log.level", weft::log_level, weft::log_level::info, weft::log_level::trace, weft::log_level::off, "",  \
+    hot, "least level of message that reaches the log sink")
+
+struct tunables {
+#define WEFT_MEMBER(member, name, type, initial, least, most, unit, temperature, doc) type member{initial};
+  WEFT_TUNABLES(WEFT_MEMBER)
+#undef WEFT_MEMBER
+};
+
+/// One row of the table, in text.
+struct tunable_row {
+  std::string_view name;
+  std::string default_value;
+  std::string range; ///< "64KiB..1MiB", "slice|wire"
+  std::string_view unit;
+  bool hot;
+  std::string_view doc;
+};
+
+/// All rows, in the table's order.
+[[nodiscard]] const std::vector<tunable_row>& tunable_rows();
+
+/// Sets one value from text. Errors: invalid_config, for an unknown name or a value that cannot be read or is out of
+/// range; `values` is unchanged then.
+result<void> set_tunable(tunables& values, std::string_view name, std::string_view text);
+
+/// The value in the form that set_tunable reads. Errors: invalid_config for an unknown name.
+[[nodiscard]] result<std::string> format_tunable(const tunables& values, std::string_view name);
+
+/// Whether the values fit together. Errors: invalid_config, naming the two that do not.
+[[nodiscard]] result<void> validate(const tunables& values);
+
+} // namespace weft

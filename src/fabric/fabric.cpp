@@ -1,0 +1,104 @@
+#include "weft/fabric.hpp"
+
+#include "fabric/fabric_core.hpp"
+#include "fabric/submit.hpp"
+#include "memory/registration.hpp"
+
+#include <sys/mman.h>
+
+#include <fmt/format.h>
+
+namespace weft {
+namespace {
+
+using namespace fabrics;
+
+} // namespace
+
+result<fabric> fabric::open(const config& settings) {
+  auto core = fabric_core::start(settings);
+  if (!core) return core.error();
+  return fabric(std::move(*core));
+}
+
+fabric::fabric(const config& settings) : fabric(open(settings).value()) {}
+fabric::fabric(std::shared_ptr<fabric_core> core) noexcept : core_(std::move(core)) {}
+fabric::fabric(fabric&&) noexcept = default;
+
+fabric& fabric::operator=(fabric&& other) noexcept {
+  std::swap(core_, other.core_);
+  return *this;
+}
+
+fabric::~fabric() {
+  if (core_) core_->shut_down();
+}
+
+const std::string& fabric::name() const noexcept {
+  return core_->name();
+}
+
+const std::string& fabric::address() const noexcept {
+  return core_->address();
+}
+
+result<region> fabric::register_memory(std::span<std::byte> bytes) {
+  return region(std::make_shared<const registration>(bytes, nullptr));
+}
+
+result<region> fabric::allocate(byte_count size) {
+  const auto length = size.value();
+  if (length == 0) return error(errc::invalid_argument, "a region of no bytes");
+  auto* memory = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return error(errc::out_of_memory, fmt::format("a region of {} bytes", length));
+  return region(std::make_shared<const registration>(std::span(static_cast<std::byte*>(memory), length),
+                                                     [memory, length] { ::munmap(memory, length); }));
+}
+
+result<void> fabric::publish(region_view part, std::string_view name, rights allowed) {
+  return core_->published().add(std::move(part), name, allowed);
+}
+
+void fabric::on_request(request_handler handler, boost::asio::any_io_executor executor) {
+  core_->users().on_request(std::move(handler), std::move(executor));
+}
+
+void fabric::on_notification(notification_handler handler, boost::asio::any_io_executor executor) {
+  core_->users().on_notification(std::move(handler), std::move(executor));
+}
+
+boost::asio::any_io_executor fabric::executor(lane of) const {
+  return core_->worker_of(of).executor();
+}
+
+metrics fabric::snapshot() const {
+  return core_->snapshot();
+}
+
+void fabric::start_connect(const std::shared_ptr<fabric_core>& core, std::string address, connect_options options,
+                           handler_of<link> handler) {
+  auto done = std::make_shared<pending<link>>(std::move(handler), core->data());
+  auto slot = done->slot();
+  auto give_up = core->connect(std::move(address), options.deadline.value_or(core->limits().connect_timeout),
+                               [done](const error& failure, std::shared_ptr<link_core> linked) {
+                                 if (failure.code() != errc{}) return (*done)(failure.code(), link());
+                                 (*done)({}, link(std::move(linked)));
+                               });
+  if (slot.is_connected()) {
+    slot.assign([give_up = std::move(give_up)](boost::asio::cancellation_type) { give_up(); });
+  }
+}
+
+void fabric::start_revoke(const std::shared_ptr<fabric_core>& core, std::string name, void_handler handler) {
+  auto done = std::make_shared<pending<>>(std::move(handler), core->data());
+  const auto begun = core->published().revoke(name, [done] { (*done)({}); });
+  if (!begun) done->later(begun.error().code());
+}
+
+void fabric::start_close(const std::shared_ptr<fabric_core>& core, std::chrono::nanoseconds patience,
+                         void_handler handler) {
+  auto done = std::make_shared<pending<>>(std::move(handler), core->data());
+  core->close(patience, [done] { (*done)({}); });
+}
+
+} // namespace weft

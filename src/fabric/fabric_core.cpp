@@ -1,0 +1,301 @@
+#include "fabric/fabric_core.hpp"
+
+#include "fabric/link_core.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <future>
+
+#include <fmt/format.h>
+
+namespace weft::fabrics {
+namespace {
+
+namespace asio = boost::asio;
+
+std::string made_up_name(const id128& incarnation) {
+  char host[256] = "host";
+  ::gethostname(host, sizeof host - 1);
+  return fmt::format("{}:{}:{}", host, ::getpid(), to_string(incarnation).substr(0, 8));
+}
+
+} // namespace
+
+fabric_core::fabric_core(const config& settings)
+    : limits_(settings.values()), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
+      realtime_("weft-realtime", limits_), data_("weft-data", limits_), acceptor_(data_.context()),
+      accept_pause_(data_.context()), users_(std::make_shared<user_service>()) {
+  name_ = settings.peer_name().empty() ? made_up_name(incarnation_) : settings.peer_name();
+  publications_ = std::make_shared<publications>(*users_);
+}
+
+fabric_core::~fabric_core() {
+  shut_down();
+}
+
+result<std::shared_ptr<fabric_core>> fabric_core::start(const config& settings) {
+  if (const auto valid = settings.validate(); !valid) return valid.error();
+  if (settings.peer_name().size() > wire::longest_peer_name) {
+    return error(errc::invalid_config, fmt::format("peer.name has over {} bytes", wire::longest_peer_name));
+  }
+  auto core = std::make_shared<fabric_core>(settings);
+  if (!settings.listen().empty()) {
+    if (const auto listening = core->listen(settings.listen()); !listening) {
+      core->shut_down();
+      return listening.error();
+    }
+  }
+  return core;
+}
+
+result<void> fabric_core::listen(const std::string& at) {
+  const auto where = path::tcp::parse_address(at);
+  if (!where) return where.error();
+  error_code code;
+  asio::ip::tcp::resolver resolver(data_.context());
+  const auto found = resolver.resolve(where->host, where->port, asio::ip::tcp::resolver::passive, code);
+  if (code || found.empty()) return error(errc::name_unresolved, fmt::format("{}: {}", at, code.message()));
+  const auto endpoint = found.begin()->endpoint();
+  acceptor_.open(endpoint.protocol(), code);
+  if (!code) acceptor_.set_option(asio::socket_base::reuse_address(true), code);
+  if (!code) acceptor_.bind(endpoint, code);
+  if (!code) acceptor_.listen(asio::socket_base::max_listen_connections, code);
+  if (code) return error(to_errc(code), at);
+  address_ = path::tcp::to_text(acceptor_.local_endpoint(code));
+  data_.run([self = shared_from_this()] { self->accept_next(); });
+  return {};
+}
+
+// Accepting. All of it on the data thread.
+
+void fabric_core::accept_next() {
+  acceptor_.async_accept([weak = weak_from_this()](const error_code& code, asio::ip::tcp::socket socket) {
+    const auto self = weak.lock();
+    if (!self || code == asio::error::operation_aborted) return;
+    if (code) {
+      // Out of descriptors, say: the next attempt waits, and what is linked goes on.
+      self->log_.warning("accept: {}", code.message());
+      self->accept_pause_.expires_after(self->limits_.redial_max);
+      return self->accept_pause_.async_wait([weak](const error_code& stopped) {
+        const auto later = weak.lock();
+        if (later && !stopped) later->accept_next();
+      });
+    }
+    self->accept_next();
+    if (self->greeting_ >= self->limits_.handshakes_max) return; // closes it: the dialler tries again
+    path::tcp::set_options(socket, self->limits_);
+    ++self->greeting_;
+    path::tcp::greet(std::move(socket), self->limits_.handshake_timeout,
+                     [weak](const error& failure, asio::ip::tcp::socket from, const wire::frame_header& header,
+                            std::span<const std::byte> body) {
+                       const auto core = weak.lock();
+                       if (!core) return;
+                       core->data_.begin();
+                       core->greeted(failure, std::move(from), header, body);
+                       core->data_.end();
+                     });
+  });
+}
+
+void fabric_core::greeted(const error& failure, asio::ip::tcp::socket socket, const wire::frame_header& header,
+                          std::span<const std::byte> body) {
+  --greeting_;
+  if (failure.code() != errc{}) {
+    log_.info("refused a connection: {}", failure.message());
+    if (failure.code() == errc::version_mismatch) {
+      path::tcp::send_and_close(std::move(socket), {.type = wire::frame_type::refusal,
+                                                    .code = static_cast<std::uint32_t>(failure.code())});
+    }
+    return;
+  }
+  if (header.type == wire::frame_type::hello) return session_greeted(std::move(socket), body);
+  if (header.type == wire::frame_type::channel_hello) return channel_greeted(std::move(socket), body);
+  log_.info("refused a connection: it began with a frame of type {}", static_cast<int>(header.type));
+}
+
+void fabric_core::session_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
+  const auto refuse = [&socket](errc code) {
+    path::tcp::send_and_close(std::move(socket),
+                              {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(code)});
+  };
+  auto peer = wire::decode_hello(body);
+  if (!peer) return refuse(errc::protocol_error);
+  if (peer->required != 0) return refuse(errc::version_mismatch); // no feature bit is known yet
+  std::shared_ptr<link_core> link;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return refuse(errc::closed);
+    if (const auto found = links_.find(peer->session); found != links_.end()) {
+      link = found->second;
+    } else if (peer->session_epoch > 1) {
+      return refuse(errc::peer_restarted); // a session of an earlier incarnation of this process
+    } else {
+      link = std::make_shared<link_core>(shared_from_this(), greeting(), *peer);
+      links_.emplace(peer->session, link);
+    }
+  }
+  std::ignore = link->accept(std::move(socket), *peer);
+}
+
+void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
+  const auto hello = wire::decode_channel_hello(body);
+  std::shared_ptr<link_core> link;
+  if (hello) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = links_.find(hello->session); found != links_.end()) link = found->second;
+  }
+  if (!link || !link->may_open(hello->carries, hello->epoch)) {
+    const auto code = !hello ? errc::protocol_error : !link ? errc::peer_restarted : errc::path_failed;
+    return path::tcp::send_and_close(
+        std::move(socket), {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(code)});
+  }
+  link->accept_channel(std::move(socket), *hello);
+}
+
+wire::hello fabric_core::greeting() const {
+  return {.name = name_, .incarnation = incarnation_, .session = {}};
+}
+
+// From any thread.
+
+std::function<void()> fabric_core::connect(std::string address, duration limit, connected done) {
+  auto to = path::tcp::parse_address(address);
+  auto mine = greeting();
+  mine.session = random_id();
+  if (!to) {
+    asio::post(data_.context(), [done = std::move(done), why = to.error()] { done(why, nullptr); });
+    return [] {};
+  }
+  auto link = std::make_shared<link_core>(shared_from_this(), std::move(*to), std::move(mine));
+  data_.run([self = shared_from_this(), link, limit, done = std::move(done)]() mutable {
+    {
+      const std::lock_guard lock(self->mutex_);
+      if (self->closing_) return done(error(errc::closed, "the fabric is closed"), nullptr);
+      self->links_.emplace(link->id(), link);
+    }
+    auto timer = std::make_shared<asio::steady_timer>(self->data_.context());
+    timer->expires_after(limit);
+    timer->async_wait([link](const error_code& code) {
+      if (!code) link->give_up_connecting(error(errc::deadline_exceeded, "no link by the deadline of connect"));
+    });
+    link->connect([link, timer, done = std::move(done)](const error& failure) {
+      timer->cancel();
+      done(failure, failure.code() == errc{} ? link : nullptr);
+    });
+  });
+  return [weak = std::weak_ptr(link)] {
+    const auto live = weak.lock();
+    if (!live) return;
+    live->fabric().data().run([live] { live->give_up_connecting(error(errc::cancelled)); });
+  };
+}
+
+void fabric_core::serve(service_id id, std::shared_ptr<service> with) {
+  if (id == service_id::shards) shards_.store(std::move(with));
+}
+
+void fabric_core::operation_arrived(std::shared_ptr<link_side> side, const links::incoming& begun) {
+  const call arrived(std::move(side), begun);
+  switch (static_cast<service_id>(begun.terms.service)) {
+    case service_id::user: return users_->arrived(arrived, begun.payload);
+    case service_id::regions: return publications_->arrived(arrived, begun.payload);
+    case service_id::shards:
+      if (const auto shards = shards_.load()) return shards->arrived(arrived, begun.payload);
+      break;
+  }
+  arrived.fail(error(errc::no_handler, fmt::format("service {} is not offered here", begun.terms.service)));
+}
+
+void fabric_core::link_ended(const id128& session) {
+  std::shared_ptr<link_core> last; // released outside the lock
+  const std::lock_guard lock(mutex_);
+  if (const auto found = links_.find(session); found != links_.end()) {
+    last = std::move(found->second);
+    links_.erase(found);
+  }
+}
+
+std::vector<std::shared_ptr<link_core>> fabric_core::links() const {
+  std::vector<std::shared_ptr<link_core>> all;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, link] : links_) all.push_back(link);
+  return all;
+}
+
+bool fabric_core::busy() const {
+  for (const auto& link : links()) {
+    if (link->outstanding() > 0) return true;
+  }
+  return false;
+}
+
+void fabric_core::close(duration patience, std::function<void()> done) {
+  data_.run([self = shared_from_this(), patience, done = std::move(done)]() mutable {
+    {
+      const std::lock_guard lock(self->mutex_);
+      self->closing_ = true;
+    }
+    error_code ignored;
+    self->acceptor_.close(ignored);
+    const auto until = deadline_after(clock::now(), patience);
+    auto timer = std::make_shared<asio::steady_timer>(self->data_.context());
+    auto wait = std::make_shared<std::function<void()>>();
+    *wait = [self, timer, until, done = std::move(done), again = std::weak_ptr(wait)]() mutable {
+      if (!self->busy() || clock::now() >= until) return self->close_links(std::move(done));
+      timer->expires_after(std::chrono::milliseconds(5));
+      timer->async_wait([next = again.lock()](const error_code&) { (*next)(); });
+    };
+    (*wait)();
+  });
+}
+
+void fabric_core::close_links(std::function<void()> done) {
+  auto all = std::shared_ptr<void>(nullptr, [self = shared_from_this(), done = std::move(done)](void*) {
+    asio::post(self->data_.context(), done);
+  });
+  for (const auto& link : links()) link->close(errc::closed, [all] {});
+}
+
+void fabric_core::keep_counters(const metrics& counted) {
+  const std::lock_guard lock(mutex_);
+  ended_.slices_sent += counted.slices_sent;
+  ended_.slices_resent += counted.slices_resent;
+  ended_.slices_verified += counted.slices_verified;
+  ended_.slices_refused += counted.slices_refused;
+  ended_.slices_dropped += counted.slices_dropped;
+  ended_.bytes_verified += counted.bytes_verified;
+  ended_.messages_sent += counted.messages_sent;
+  ended_.messages_repeated += counted.messages_repeated;
+  ended_.forced_fences += counted.forced_fences;
+  ended_.collateral += counted.collateral;
+  ended_.operations_failed += counted.operations_failed;
+}
+
+metrics fabric_core::snapshot() const {
+  const auto live = links();
+  metrics sum;
+  {
+    const std::lock_guard lock(mutex_);
+    sum = ended_;
+  }
+  for (const auto& link : live) {
+    sum.links += link->alive() ? 1 : 0;
+    link->add_counters_to(sum);
+  }
+  return sum;
+}
+
+void fabric_core::shut_down() {
+  const std::lock_guard once(shut_down_mutex_);
+  if (std::exchange(down_, true)) return;
+  std::promise<void> closed;
+  if (weak_from_this().lock()) {
+    close(duration::zero(), [&closed] { closed.set_value(); });
+    closed.get_future().wait();
+  }
+  realtime_.stop();
+  data_.stop();
+}
+
+} // namespace weft::fabrics

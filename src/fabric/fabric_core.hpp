@@ -1,0 +1,95 @@
+// The one object behind a fabric's handles: its threads, listener, links and services.
+#pragma once
+
+#include "base/log.hpp"
+#include "base/tunables.hpp"
+#include "fabric/publications.hpp"
+#include "fabric/service.hpp"
+#include "fabric/user_service.hpp"
+#include "fabric/worker.hpp"
+
+#include "weft/config.hpp"
+#include "weft/link.hpp"
+#include "weft/metrics.hpp"
+
+#include <boost/asio/any_completion_executor.hpp>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+namespace weft::fabrics {
+
+class link_core;
+
+class fabric_core final : public std::enable_shared_from_this<fabric_core> {
+public:
+  /// Starts threads and listener.
+  [[nodiscard]] static result<std::shared_ptr<fabric_core>> start(const config& settings);
+  explicit fabric_core(const config& settings);
+  ~fabric_core();
+
+  [[nodiscard]] const tunables& limits() const noexcept { return limits_; }
+  [[nodiscard]] const logger& log() const noexcept { return log_; }
+  [[nodiscard]] worker& data() noexcept { return data_; }
+  [[nodiscard]] worker& realtime() noexcept { return realtime_; }
+  [[nodiscard]] worker& worker_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data_; }
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] const std::string& address() const noexcept { return address_; }
+  [[nodiscard]] publications& published() noexcept { return *publications_; }
+  [[nodiscard]] user_service& users() noexcept { return *users_; }
+
+  // From any thread.
+  using connected = std::function<void(const error& failure, std::shared_ptr<link_core>)>;
+  /// `done` is called on the data thread. The returned function gives up, if it is not over.
+  std::function<void()> connect(std::string address, duration limit, connected done);
+  /// The service for operations of a number; null ends it.
+  void serve(service_id id, std::shared_ptr<service> with);
+  /// Waits up to `patience` for the operations, ends all links, then calls `done` on the data thread.
+  void close(duration patience, std::function<void()> done);
+  [[nodiscard]] metrics snapshot() const;
+  /// Of a link that is gone.
+  void keep_counters(const metrics& counted);
+
+  // From a link.
+  void operation_arrived(std::shared_ptr<link_side> side, const links::incoming& begun);
+  void link_ended(const id128& session);
+
+  /// Closes at once and joins the threads. Not from one of them.
+  void shut_down();
+
+private:
+  [[nodiscard]] result<void> listen(const std::string& at);
+  void accept_next();
+  void greeted(const error& failure, boost::asio::ip::tcp::socket socket, const wire::frame_header& header,
+               std::span<const std::byte> body);
+  void session_greeted(boost::asio::ip::tcp::socket socket, std::span<const std::byte> body);
+  void channel_greeted(boost::asio::ip::tcp::socket socket, std::span<const std::byte> body);
+  [[nodiscard]] wire::hello greeting() const;
+  [[nodiscard]] std::vector<std::shared_ptr<link_core>> links() const;
+  [[nodiscard]] bool busy() const;
+  void close_links(std::function<void()> done);
+
+  const tunables limits_;
+  logger log_;
+  std::string name_;
+  const id128 incarnation_;
+  std::string address_;
+  worker realtime_;
+  worker data_;
+  boost::asio::ip::tcp::acceptor acceptor_; ///< on the data thread
+  std::uint32_t greeting_ = 0;              ///< accepted connections that have not said who they are
+  boost::asio::steady_timer accept_pause_;
+  mutable std::mutex mutex_; ///< guards links_ and ended_: never held while calling out
+  std::unordered_map<id128, std::shared_ptr<link_core>> links_;
+  metrics ended_; ///< counts of links that are gone
+  bool closing_ = false;
+  std::shared_ptr<publications> publications_;
+  std::shared_ptr<user_service> users_;
+  std::atomic<std::shared_ptr<service>> shards_;
+  std::mutex shut_down_mutex_;
+  bool down_ = false;
+};
+
+} // namespace weft::fabrics

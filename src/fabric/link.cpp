@@ -1,0 +1,180 @@
+#include "weft/link.hpp"
+
+#include "fabric/fabric_core.hpp"
+#include "fabric/region_protocol.hpp"
+#include "fabric/submit.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace weft {
+namespace {
+
+using namespace fabrics;
+
+/// The operations of one transfer: all but very long lists of pieces need one.
+struct part_of_transfer {
+  region_access access;
+  memory::piece_list local;
+};
+
+/// Cuts a list of pieces into operations of at most most_runs runs each. Errors: out_of_region.
+result<std::vector<part_of_transfer>> cut(std::span<const piece> pieces, const region_view& local,
+                                          const remote_view& remote) {
+  std::vector<part_of_transfer> parts(1);
+  parts[0].access.region = remote.id;
+  const auto bytes = local.bytes();
+  if (bytes.size() != local.length) return error(errc::out_of_region, "the local view lies outside its region");
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    const auto& each = pieces[i];
+    const bool inside = each.length <= local.length && each.local_offset <= local.length - each.length &&
+                        each.length <= remote.length && each.remote_offset <= remote.length - each.length;
+    if (!inside) return error(errc::out_of_region, fmt::format("piece {} of {}", i, pieces.size()));
+    auto* part = &parts.back();
+    append(part->access.runs, remote.offset + each.remote_offset, each.length);
+    if (part->access.runs.size() > most_runs) {
+      part->access.runs.pop_back();
+      part = &parts.emplace_back();
+      part->access.region = remote.id;
+      append(part->access.runs, remote.offset + each.remote_offset, each.length);
+    }
+    part->local.add(bytes.subspan(each.local_offset, each.length));
+  }
+  for (auto& part : parts) part.local.keep(local.owner);
+  return parts;
+}
+
+/// Completes a transfer when all its operations have: the first error counts.
+class transfer_end {
+public:
+  transfer_end(handler_of<transfer_result> handler, worker& thread, verify_mode verified)
+      : done_(std::move(handler), thread) {
+    sum_.verified = verified;
+  }
+  ~transfer_end() { begun ? done_(code_, std::move(sum_)) : done_.later(code_, std::move(sum_)); }
+
+  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
+
+  void ended(links::outcome&& part) {
+    sum_.bytes += part.bytes;
+    sum_.resent += part.resent;
+    if (!part.code || code_) return;
+    code_ = part.code;
+    sum_.where = std::move(part.where);
+  }
+
+  bool begun = false; ///< it has operations; else it ends inside the caller's call
+
+private:
+  pending<transfer_result> done_;
+  transfer_result sum_;
+  error_code code_;
+};
+
+} // namespace
+
+const std::string& link::peer() const {
+  return core_->peer();
+}
+
+bool link::alive() const noexcept {
+  return core_ && core_->alive();
+}
+
+std::vector<piece> link::whole(const region_view& local, const remote_view& remote) {
+  // Different lengths make a piece that does not fit one of the two.
+  return {{0, 0, std::max(local.length, remote.length)}};
+}
+
+void link::close() {
+  if (core_) core_->close(errc::closed);
+}
+
+void link::start_open(std::string name, handler_of<remote_region> handler) {
+  pending<remote_region> done(std::move(handler), core_->fabric().data());
+  const auto payload = encode_open(std::string_view(name).substr(0, longest_region_name + 1));
+  links::operation_request asked{.kind = wire::operation_kind::request,
+                                .service = static_cast<std::uint16_t>(service_id::regions),
+                                .carries = lane::standard,
+                                .payload = payload,
+                                .deadline = deadline_of({}, core_->fabric().limits())};
+  const auto id = connect_slot(done.slot(), core_, lane::standard);
+  submit(core_, std::move(asked), on_end([done = std::move(done), name = std::move(name)](links::outcome&& ended) mutable {
+           remote_region found;
+           if (!ended.code) {
+             if (auto opened = decode_opened(ended.payload)) {
+               found = std::move(*opened);
+             } else {
+               ended.code = errc::protocol_error;
+             }
+           }
+           found.name = std::move(name);
+           done(ended.code, std::move(found));
+         }),
+         id);
+}
+
+void link::start_transfer(direction way, std::vector<piece> pieces, region_view local, remote_view remote,
+                          transfer_options options, handler_of<transfer_result> handler) {
+  const auto& limits = core_->fabric().limits();
+  const auto verify = options.verify.value_or(limits.verify);
+  auto end = std::make_shared<transfer_end>(std::move(handler), core_->side_of(options.lane).on(), verify);
+  auto parts = cut(pieces, local, remote);
+  if (options.notify.size() > most_notify) parts = error(errc::too_large, fmt::format("notify: at most {} bytes", most_notify));
+  if (parts && parts->size() > 1 && !options.notify.empty()) {
+    parts = error(errc::too_large, "a list this long cannot notify: send a request when it is complete");
+  }
+  if (!parts) return end->ended({.code = parts.error().code(), .where = parts.error().where()});
+  const auto deadline = deadline_of(options.deadline, limits);
+  end->begun = true;
+  std::vector<std::shared_ptr<links::operation_id>> ids;
+  for (auto& part : *parts) {
+    part.access.notify = options.notify;
+    ids.push_back(std::make_shared<links::operation_id>(0));
+    const auto payload = encode(part.access);
+    submit(core_,
+           {.kind = way == direction::write ? wire::operation_kind::write : wire::operation_kind::read,
+            .service = static_cast<std::uint16_t>(service_id::regions),
+            .carries = options.lane,
+            .verify = verify,
+            .payload = payload,
+            .pieces = std::move(part.local),
+            .deadline = deadline,
+            .stall = options.stall.value_or(limits.stall_default),
+            .wait_when_full = options.when_full == when_full::wait},
+           on_end([end](links::outcome&& ended) { end->ended(std::move(ended)); }), ids.back());
+  }
+  auto slot = end->slot();
+  if (!slot.is_connected()) return;
+  slot.assign([ids = std::move(ids), weak = std::weak_ptr(core_), on = options.lane](boost::asio::cancellation_type) {
+    const auto live = weak.lock();
+    if (!live) return;
+    live->side_of(on).run([ids](links::engine& engine) {
+      for (const auto& id : ids) engine.cancel(*id, errc::cancelled);
+    });
+  });
+}
+
+void link::start_request(std::span<const std::byte> payload, request_options options, handler_of<response> handler) {
+  const auto& limits = core_->fabric().limits();
+  auto& side = core_->side_of(options.lane);
+  pending<response> done(std::move(handler), side.on());
+  if (payload.size() > limits.request_max.value()) {
+    return done.later(errc::too_large, {.payload = {}, .where = fmt::format("a request of {} bytes", payload.size())});
+  }
+  const auto id = connect_slot(done.slot(), core_, options.lane);
+  submit(core_,
+         {.kind = wire::operation_kind::request,
+          .service = static_cast<std::uint16_t>(service_id::user),
+          .carries = options.lane,
+          .payload = payload,
+          .deadline = deadline_of(options.deadline, limits),
+          .wait_when_full = options.when_full == when_full::wait},
+         on_end([done = std::move(done)](links::outcome&& ended) mutable {
+           done(ended.code, {std::move(ended.payload), ended.maybe_executed, std::move(ended.where)});
+         }),
+         id);
+}
+
+} // namespace weft

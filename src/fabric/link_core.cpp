@@ -1,0 +1,296 @@
+#include "fabric/link_core.hpp"
+
+#include "fabric/fabric_core.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::fabrics {
+namespace {
+
+constexpr lane realtime_lanes[] = {lane::realtime};
+constexpr lane data_lanes[] = {lane::standard, lane::bulk, lane::background};
+/// The control connection carries no lane; this one marks its events.
+constexpr lane control_lane = lane::standard;
+
+} // namespace
+
+link_core::link_core(std::shared_ptr<fabric_core> fabric, path::tcp::address to, wire::hello mine)
+    : fabric_(std::move(fabric)), thread_(fabric_->data()), address_(std::move(to)),
+      session_(*this, fabric_->limits(), std::move(mine)), timer_(thread_.context()),
+      realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, true),
+      data_(fabric_->data(), *this, fabric_->limits(), data_lanes, true) {}
+
+link_core::link_core(std::shared_ptr<fabric_core> fabric, wire::hello mine, wire::hello peer)
+    : fabric_(std::move(fabric)), thread_(fabric_->data()),
+      session_(*this, fabric_->limits(), std::move(mine), std::move(peer)), timer_(thread_.context()),
+      realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, false),
+      data_(fabric_->data(), *this, fabric_->limits(), data_lanes, false) {}
+
+link_core::~link_core() {
+  metrics mine;
+  add_counters_to(mine);
+  fabric_->keep_counters(mine);
+}
+
+std::uint64_t link_core::outstanding() const noexcept {
+  metrics mine;
+  add_counters_to(mine);
+  return mine.operations;
+}
+
+void link_core::add_counters_to(metrics& sum) const noexcept {
+  for (const auto* side : {&realtime_, &data_}) {
+    const auto& from = side->counters();
+    sum.operations += from.operations_begun - std::min<std::uint64_t>(from.operations_ended, from.operations_begun);
+    sum.slices_sent += from.slices_sent;
+    sum.slices_resent += from.slices_resent;
+    sum.slices_verified += from.slices_verified;
+    sum.slices_refused += from.slices_refused;
+    sum.slices_dropped += from.slices_dropped;
+    sum.bytes_verified += from.bytes_verified;
+    sum.messages_sent += from.messages_sent;
+    sum.messages_repeated += from.messages_repeated;
+    sum.forced_fences += from.forced_fences;
+    sum.collateral += from.collateral;
+    sum.operations_failed += from.operations_failed;
+  }
+}
+
+/// Runs `work(session)` on the data thread, in a batch that the session takes part in.
+template <class Work>
+void link_core::with_session(Work&& work) {
+  thread_.run([self = shared_from_this(), work = std::forward<Work>(work)]() mutable {
+    self->thread_.touch(self);
+    work(self->session_);
+  });
+}
+
+error link_core::end_reason() const {
+  const std::lock_guard lock(end_mutex_);
+  return end_;
+}
+
+void link_core::want_channel(lane on) {
+  with_session([on](links::session& session) { session.want_channel(on); });
+}
+
+void link_core::channel_lost(lane on, std::uint32_t epoch, const error& why) {
+  fabric_->log().debug("{}: channel {} of lane {} lost: {}", peer(), epoch, name(on), why.where());
+  with_session([on, epoch](links::session& session) { session.channel_lost(on, epoch); });
+}
+
+void link_core::break_off(const error& how) {
+  // Posted, not run: the engine that says so is still on the stack.
+  boost::asio::post(thread_.context(), [self = shared_from_this(), how] {
+    self->with_session([self, how](links::session& session) {
+      if (session.state() == links::session_state::ended) return;
+      session.close(errc::protocol_error);
+      self->ended(how);
+    });
+  });
+}
+
+void link_core::close(errc reason, std::function<void()> done) {
+  with_session([self = shared_from_this(), reason, done = std::move(done)](links::session& session) mutable {
+    session.close(reason == errc::closed ? errc::peer_closed : reason);
+    if (self->alive()) {
+      {
+        const std::lock_guard lock(self->end_mutex_);
+        self->end_ = error(reason);
+      }
+      self->alive_.store(false, std::memory_order_release);
+      self->fabric_->link_ended(self->id());
+    }
+    self->end_sides(error(reason), std::move(done));
+  });
+}
+
+void link_core::connect(linked_handler done) {
+  on_linked_ = std::move(done);
+  thread_.touch(shared_from_this());
+  session_.start();
+}
+
+void link_core::give_up_connecting(const error& why) {
+  if (!on_linked_) return;
+  with_session([self = shared_from_this(), why](links::session& session) {
+    session.close(errc::cancelled);
+    self->ended(why);
+  });
+}
+
+bool link_core::accept(boost::asio::ip::tcp::socket control, const wire::hello& peer) {
+  error_code ignored;
+  const auto from = control.remote_endpoint(ignored);
+  auto connection = std::make_shared<path::tcp::channel>(std::move(control), control_lane, peer.session_epoch,
+                                                         static_cast<path::listener&>(*this), *this);
+  thread_.touch(shared_from_this());
+  if (session_.state() == links::session_state::idle) {
+    control_ = connection;
+    session_.start();
+  } else {
+    next_control_ = connection;
+    if (!session_.resumed(peer)) {
+      next_control_.reset();
+      connection->close();
+      return false;
+    }
+  }
+  remote_ = from;
+  connection->start();
+  return true;
+}
+
+void link_core::accept_channel(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello) {
+  thread_.touch(shared_from_this());
+  session_.channel_opened(hello.carries, hello.epoch);
+  auto& side = side_of(hello.carries);
+  // The socket moves to the thread of its lane.
+  error_code failed;
+  const auto protocol = socket.local_endpoint(failed).protocol();
+  const auto handle = socket.release(failed);
+  if (failed) return session_.channel_lost(hello.carries, hello.epoch);
+  side.run([&side, handle, protocol, hello](links::engine&) {
+    boost::asio::ip::tcp::socket moved(side.on().context());
+    error_code ignored;
+    moved.assign(protocol, handle, ignored);
+    side.adopt(std::move(moved), hello.carries, hello.epoch, true);
+  });
+}
+
+void link_core::flush_channels() {
+  if (control_) control_->flush();
+  set_timer();
+}
+
+void link_core::set_timer() {
+  const auto due = session_.next_due();
+  if (due >= timer_due_) return;
+  timer_due_ = due;
+  timer_.expires_at(due);
+  timer_.async_wait([self = shared_from_this()](const error_code& code) {
+    if (code) return;
+    self->timer_due_ = time_point::max();
+    self->batch_begins();
+    self->session_.tick();
+    self->batch_ends();
+  });
+}
+
+void link_core::dial_session() {
+  auto dialled = [self = shared_from_this()](const error& failure, boost::asio::ip::tcp::socket socket) {
+    self->batch_begins();
+    if (self->session_.state() != links::session_state::dialling) {
+      // It was given up meanwhile.
+    } else if (failure.code() != errc{}) {
+      self->session_.disconnected(failure);
+    } else {
+      error_code ignored;
+      self->remote_ = socket.remote_endpoint(ignored);
+      self->control_ = std::make_shared<path::tcp::channel>(std::move(socket), control_lane, 0,
+                                                            static_cast<path::listener&>(*self), *self);
+      self->control_->start();
+      self->session_.connected();
+    }
+    self->batch_ends();
+  };
+  stop_dialling_ = path::tcp::dial(thread_.executor(), address_, fabric_->limits().connect_timeout, fabric_->limits(),
+                                   std::move(dialled));
+}
+
+void link_core::drop_session() {
+  if (control_) {
+    control_->flush();
+    control_->close();
+  }
+  control_ = std::exchange(next_control_, nullptr);
+  if (auto stop = std::exchange(stop_dialling_, nullptr)) stop();
+}
+
+void link_core::send(const wire::frame_header& header, std::span<const std::byte> body) {
+  if (!control_) return;
+  auto complete = header;
+  complete.body_length = static_cast<std::uint32_t>(body.size());
+  std::ignore = control_->post_message(complete, body);
+}
+
+void link_core::dial_channel(lane on, std::uint32_t epoch) {
+  auto& side = side_of(on);
+  const wire::channel_hello hello{session_.mine().session, on, epoch};
+  side.run([self = shared_from_this(), &side, hello, to = remote_](links::engine&) {
+    path::tcp::dial_channel(
+        side.on().executor(), to, hello, self->fabric_->limits().connect_timeout, self->fabric_->limits(),
+        [self, &side, hello](const error& failure, boost::asio::ip::tcp::socket socket) {
+          if (failure.code() == errc::peer_restarted) return self->break_off(failure);
+          if (failure.code() != errc{}) return self->channel_lost(hello.carries, hello.epoch, failure);
+          self->with_session([hello](links::session& session) { session.channel_opened(hello.carries, hello.epoch); });
+          side.batch_begins();
+          side.adopt(std::move(socket), hello.carries, hello.epoch, false);
+          side.batch_ends();
+        });
+  });
+}
+
+void link_core::channel_failed(lane on, std::uint32_t epoch) {
+  auto& side = side_of(on);
+  side.run([&side, on, epoch](links::engine&) { side.drop(on, epoch); });
+}
+
+void link_core::linked() {
+  peer_ = session_.peer().name;
+  fabric_->log().info("linked with {}", peer_);
+  if (auto done = std::exchange(on_linked_, nullptr)) done({});
+}
+
+void link_core::ended(const error& why) {
+  if (!alive()) return;
+  {
+    const std::lock_guard lock(end_mutex_);
+    end_ = why;
+  }
+  alive_.store(false, std::memory_order_release);
+  fabric_->log().info("link with {} ended: {}", peer(), why.message());
+  drop_session();
+  fabric_->link_ended(id());
+  end_sides(why, nullptr);
+  if (auto done = std::exchange(on_linked_, nullptr)) done(why);
+}
+
+void link_core::end_sides(const error& why, std::function<void()> done) {
+  drop_session();
+  timer_.cancel();
+  // The second side to end tells; a shared object counts by its owners.
+  auto both = std::shared_ptr<void>(nullptr, [done = std::move(done)](void*) {
+    if (done) done();
+  });
+  for (auto* side : {&realtime_, &data_}) side->run([side, why, both](links::engine&) { side->end(why); });
+}
+
+void link_core::frame_arrived(lane, const wire::frame_header& header, std::span<const std::byte> body) {
+  session_.frame_arrived(header, body);
+}
+
+void link_core::slice_began(lane, const wire::frame_header&) {
+  break_off(error(errc::protocol_error, "slice on the session"));
+}
+
+void link_core::batch_begins() {
+  thread_.begin();
+  thread_.touch(shared_from_this());
+}
+
+void link_core::batch_ends() {
+  thread_.end();
+}
+
+void link_core::channel_failed(lane, std::uint32_t, const error& why) {
+  control_.reset();
+  // Whoever closes before it answered does not speak our protocol, or does not want to.
+  const bool greeting = session_.state() == links::session_state::greeting;
+  session_.disconnected(greeting && why.code() == errc::path_failed
+                            ? error(errc::not_weft, fmt::format("{}:{}: closed before it answered", address_.host,
+                                                                address_.port))
+                            : why);
+}
+
+} // namespace weft::fabrics

@@ -1,0 +1,118 @@
+// A link as its fabric keeps it: the session with its control connection on the data thread, and the two sides with
+// their engines. Handles, queued work and the fabric share it; it ends once, and then only answers with why.
+#pragma once
+
+#include "fabric/link_side.hpp"
+#include "link/session.hpp"
+#include "path/tcp/connect.hpp"
+
+#include "weft/metrics.hpp"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+namespace weft::fabrics {
+
+class fabric_core;
+
+class link_core final : public batched,
+                        public links::session_host,
+                        public path::listener,
+                        public path::tcp::driver,
+                        public std::enable_shared_from_this<link_core> {
+public:
+  using linked_handler = std::function<void(const error& failure)>;
+
+  /// The dialling end.
+  link_core(std::shared_ptr<fabric_core> fabric, path::tcp::address to, wire::hello mine);
+  /// The accepting end, for the hello that `control` brought.
+  link_core(std::shared_ptr<fabric_core> fabric, wire::hello mine, wire::hello peer);
+  /// Leaves its counts to the fabric.
+  ~link_core();
+
+  [[nodiscard]] fabric_core& fabric() noexcept { return *fabric_; }
+  [[nodiscard]] const id128& id() const noexcept { return session_.mine().session; }
+  /// The peer's name; empty until linked, and constant from then on.
+  [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
+  [[nodiscard]] link_side& side_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data_; }
+
+  // From any thread.
+  [[nodiscard]] bool alive() const noexcept { return alive_.load(std::memory_order_acquire); }
+  /// Why it ended; only after alive() was false.
+  [[nodiscard]] error end_reason() const;
+  /// Operations that have not completed.
+  [[nodiscard]] std::uint64_t outstanding() const noexcept;
+  void add_counters_to(metrics& sum) const noexcept;
+  void want_channel(lane on);
+  void channel_lost(lane on, std::uint32_t epoch, const error& why);
+  /// The peer broke the protocol.
+  void break_off(const error& how);
+  /// This process closes it: `done` is called when both sides are fenced and all operations completed.
+  void close(errc reason, std::function<void()> done = nullptr);
+
+  // On the data thread.
+  /// Dials; `done` hears once of the handshake's end.
+  void connect(linked_handler done);
+  void give_up_connecting(const error& why);
+  /// Takes over the control connection of a new or a resumed session. False: the hello is stale.
+  bool accept(boost::asio::ip::tcp::socket control, const wire::hello& peer);
+  [[nodiscard]] bool may_open(lane on, std::uint32_t epoch) const noexcept { return session_.may_open(on, epoch); }
+  void accept_channel(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
+
+  // batched
+  void batch_began(time_point now) override { session_.advance(now); }
+  void post_gathered() override {}
+  void flush_channels() override;
+
+  // links::session_host
+  void dial_session() override;
+  void drop_session() override;
+  void send(const wire::frame_header& header, std::span<const std::byte> body) override;
+  void dial_channel(lane on, std::uint32_t epoch) override;
+  void channel_failed(lane on, std::uint32_t epoch) override;
+  void linked() override;
+  void ended(const error& why) override;
+
+  // path::listener of the control connection: session frames, and nothing else.
+  void frame_arrived(lane on, const wire::frame_header& header, std::span<const std::byte> body) override;
+  void slice_began(lane on, const wire::frame_header& header) override;
+  [[nodiscard]] std::size_t slice_space(lane, std::span<iovec>) override { return 0; }
+  void slice_grew(lane, std::size_t) override {}
+  void slice_landed(lane, const wire::frame_header&) override {}
+  void sent(lane, std::uint64_t) override {}
+  void writable(lane) override {}
+
+  // path::tcp::driver of the control connection
+  void batch_begins() override;
+  void batch_ends() override;
+  void channel_failed(lane on, std::uint32_t epoch, const error& why) override;
+
+private:
+  template <class Work>
+  void with_session(Work&& work);
+  void set_timer();
+  void end_sides(const error& why, std::function<void()> done);
+
+  std::shared_ptr<fabric_core> fabric_;
+  worker& thread_; ///< the data worker
+  path::tcp::address address_;
+  std::string peer_;
+  boost::asio::ip::tcp::endpoint remote_; ///< where the session leads, and so the channels
+  links::session session_;
+  std::shared_ptr<path::tcp::channel> control_;
+  std::shared_ptr<path::tcp::channel> next_control_; ///< of a resumed session, until the old one is dropped
+  std::function<void()> stop_dialling_;
+  linked_handler on_linked_;
+  boost::asio::steady_timer timer_;
+  time_point timer_due_ = time_point::max();
+  std::atomic<bool> alive_ = true;
+  mutable std::mutex end_mutex_; ///< guards end_, which is written once
+  error end_;
+  link_side realtime_;
+  link_side data_;
+};
+
+} // namespace weft::fabrics

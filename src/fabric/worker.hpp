@@ -1,0 +1,109 @@
+// One of the fabric's threads: its io_context, the rail's scheduler for its lanes, and the batches in which it works.
+// Everything that happens on it happens inside a batch; at the end of one the engines that were touched post what
+// gathered, the scheduler lets slices go, and the channels flush.
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/tunables.hpp"
+#include "lane/scheduler.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace weft::fabrics {
+
+/// Something that gathers work during a batch: one end of a link on this thread.
+class batched {
+public:
+  /// The first event of a batch reaches it.
+  virtual void batch_began(time_point now) = 0;
+  /// Posts what gathered; may cause more.
+  virtual void post_gathered() = 0;
+  /// Hands everything posted to the network and sets its timer.
+  virtual void flush_channels() = 0;
+
+  bool touched = false; ///< the worker's: it is in the present batch
+
+protected:
+  ~batched() = default;
+};
+
+class worker {
+public:
+  worker(std::string name, const tunables& limits);
+  /// Stops and joins.
+  ~worker();
+  worker(const worker&) = delete;
+  worker& operator=(const worker&) = delete;
+
+  [[nodiscard]] boost::asio::io_context& context() noexcept { return context_; }
+  [[nodiscard]] boost::asio::io_context::executor_type executor() noexcept { return context_.get_executor(); }
+  [[nodiscard]] lanes::scheduler& rail() noexcept { return rail_; }
+  [[nodiscard]] bool here() const noexcept { return thread_.get_id() == std::this_thread::get_id(); }
+  /// Of the present batch.
+  [[nodiscard]] time_point now() const noexcept { return now_; }
+
+  void begin();
+  void end();
+  /// `part` takes part in the present batch.
+  void touch(std::shared_ptr<batched> part);
+
+  /// Runs `work` on this thread, in a batch: at once when called there, else soon.
+  template <class Work>
+  void run(Work&& work);
+
+  /// Whether a caller's own call is on the stack: completions must not run inside it.
+  [[nodiscard]] bool initiating() const noexcept { return initiating_; }
+
+  /// Ends the thread and drops what is queued. Not from the thread itself.
+  void stop();
+
+private:
+  void settle();
+
+  /// Its queued handlers hold links, and so the fabric: they must go before the context can.
+  struct context_type : boost::asio::io_context {
+    using io_context::io_context;
+    void drop_handlers() { shutdown(); }
+  };
+
+  context_type context_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  lanes::scheduler rail_;
+  std::vector<std::shared_ptr<batched>> touched_;
+  time_point now_{};
+  int depth_ = 0;
+  bool initiating_ = false;
+  bool again_ = false; ///< another batch for the scheduler is queued
+  std::thread thread_;
+};
+
+} // namespace weft::fabrics
+
+#include <boost/asio/post.hpp>
+
+namespace weft::fabrics {
+
+template <class Work>
+void worker::run(Work&& work) {
+  if (here()) {
+    const bool outer = std::exchange(initiating_, true);
+    begin();
+    work();
+    end();
+    initiating_ = outer;
+    return;
+  }
+  boost::asio::post(context_, [this, work = std::forward<Work>(work)]() mutable {
+    begin();
+    work();
+    end();
+  });
+}
+
+} // namespace weft::fabrics

@@ -1,0 +1,259 @@
+// The state machine of a link for one thread's lanes: operations, numbered messages, slices, acknowledgements, fences.
+// Without I/O: events and the time go in by calls, actions come out through `host` and `path::channel`. A link has two,
+// one for realtime and one for the other lanes. Split by verb over engine_*.cpp.
+#pragma once
+
+#include "base/counter.hpp"
+#include "base/tunables.hpp"
+#include "lane/scheduler.hpp"
+#include "link/operation.hpp"
+#include "link/outbox.hpp"
+#include "path/channel.hpp"
+
+#include <array>
+#include <deque>
+#include <span>
+#include <unordered_map>
+
+namespace weft::links {
+
+/// What the caller asks for.
+struct operation_request {
+  wire::operation_kind kind{};
+  std::uint16_t service = 0;
+  lane carries = lane::bulk; ///< the lane of the slices
+  verify_mode verify = verify_mode::slice;
+  std::span<const std::byte> payload = {}; ///< copied during start()
+  memory::piece_list pieces = {};
+  std::vector<std::uint32_t> slice_crcs = {}; ///< write: the CRC32C of each slice if known, else empty
+  std::uint32_t slice_size = 0;          ///< 0: the tunable
+  time_point deadline = time_point::max();
+  duration stall = duration::max();
+  bool wait_when_full = true; ///< else queue_full
+};
+
+/// An operation that the peer began, as its handler sees it.
+struct incoming {
+  operation_id id;
+  const wire::request& terms;
+  std::span<const std::byte> payload; ///< valid during the call only
+  time_point deadline;
+};
+
+/// Counts since the engine began; any thread may read them.
+struct engine_counters {
+  counter slices_sent;
+  counter slices_resent;
+  counter slices_verified;
+  counter bytes_verified;  ///< received
+  counter slices_refused;  ///< failed the check here
+  counter slices_dropped;  ///< late, repeated, or of an ended transfer: sent to the sink
+  counter messages_sent;
+  counter messages_repeated; ///< arrived again and were dropped
+  counter forced_fences;
+  counter collateral; ///< transfers that resumed because a channel was closed for another's sake
+  counter operations_begun; ///< of both ends
+  counter operations_ended;
+  counter operations_failed;
+};
+
+/// The actions of an engine. Called on its thread, from inside its calls.
+class host {
+public:
+  /// Something waits for the channel of `on`, and there is none.
+  virtual void open_channel(lane on) = 0;
+  /// Close the channel of `on` now: the forced fence. engine::channel_down follows, at once or later.
+  virtual void close_channel(lane on) = 0;
+  /// The peer began an operation. Answer, now or later, with accept_write, supply_read or respond.
+  virtual void operation_arrived(const incoming& begun) = 0;
+  /// The peer broke the protocol: close the link, after the present call has returned.
+  virtual void protocol_broken(const error& how) = 0;
+
+protected:
+  ~host() = default;
+};
+
+class engine final : public path::listener {
+public:
+  /// `lanes` are those of this engine, in order; messages travel on the first. `dialled`: this end opened the link.
+  engine(host& actions, lanes::scheduler& rail, const tunables& limits, std::span<const lane> lanes, bool dialled);
+  ~engine();
+  engine(const engine&) = delete;
+  engine& operator=(const engine&) = delete;
+
+  /// The time of the events that follow.
+  void advance(time_point now) noexcept { now_ = now; }
+
+  // Operations of this end.
+  /// Returns 0 when it ended during the call (queue_full): `owner` has been completed then.
+  operation_id start(operation_request&& asked, std::unique_ptr<completion> owner);
+  /// Ends it with `reason` after its fence. An unknown id has ended already.
+  void cancel(operation_id id, errc reason);
+
+  // Answers to the peer's operations. An id that the peer cancelled meanwhile is known no more: owner is completed
+  // with `cancelled` at once then, and a response goes nowhere.
+  /// Grants `pieces`, as long as the write. `owner` hears when its data is verified or given up; then respond.
+  void accept_write(operation_id id, memory::piece_list pieces, std::unique_ptr<completion> owner);
+  /// Sends `pieces`, as long as the read. `crcs`: as operation_request::slice_crcs. `owner` hears when the receiver
+  /// has verified them, or that nobody wants them any more.
+  void supply_read(operation_id id, memory::piece_list pieces, std::vector<std::uint32_t> crcs,
+                   std::unique_ptr<completion> owner);
+  /// Ends it. With an error, `where` says what failed. Success of a read is not said but shown by its bytes, and that of
+  /// a write only once its data is verified: said at another time it becomes handler_failed.
+  void respond(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload);
+
+  // Channels.
+  void channel_up(lane on, path::channel& opened);
+  /// The channel is closed and fenced at this end: it reads and writes no memory any more.
+  void channel_down(lane on);
+  /// Ends every operation with `why`, and those that are started afterwards. All channels are down, for ever.
+  void fail_all(const error& why);
+
+  // Arrivals.
+  void frame_arrived(lane on, const wire::frame_header& header, std::span<const std::byte> body) override;
+  void slice_began(lane on, const wire::frame_header& header) override;
+  [[nodiscard]] std::size_t slice_space(lane on, std::span<iovec> out) override;
+  void slice_grew(lane on, std::size_t bytes) override;
+  void slice_landed(lane on, const wire::frame_header& header) override;
+  void sent(lane on, std::uint64_t transfer) override;
+  void writable(lane on) override;
+
+  // Time and batches.
+  /// When tick() must be called at the latest.
+  [[nodiscard]] time_point next_due() const noexcept { return timers_.next(); }
+  void tick();
+  /// The end of a batch of events: posts what gathered. The rail's scheduler runs after it, then flush_channels.
+  void flush();
+  void flush_channels();
+
+  [[nodiscard]] const engine_counters& counters() const noexcept { return counters_; }
+  [[nodiscard]] std::size_t outstanding() const noexcept { return operations_.size(); }
+  /// Memory that the peer may write for `transfer` now; null when it is not open. For one-sided channels in sim.
+  [[nodiscard]] const memory::piece_list* granted(operation_id transfer) const noexcept;
+
+private:
+  /// The slices that arrive on one channel, one at a time.
+  struct arrival {
+    wire::frame_header header;
+    std::uint32_t done = 0;
+    std::uint32_t crc = 0;
+    bool active = false;
+    operation* into = nullptr; ///< whose memory takes the bytes; null: nobody wants them
+  };
+
+  struct lane_state final : lanes::flow {
+    lane_state(engine& in, lane which) : owner(in), on(which) {}
+    std::uint64_t send(std::uint64_t quantum) override { return owner.send_slices(*this, quantum); }
+
+    engine& owner;
+    lane on;
+    path::channel* channel = nullptr;
+    bool wanted = false;              ///< the host was asked for a channel
+    bool stranded = false;            ///< slices went to a lost channel that the peer may not have fenced yet
+    std::uint32_t stranded_epoch = 0; ///< of that channel
+    bool closing = false;             ///< the host was asked to close the channel, channel_down follows
+    bool forced = false;              ///< it is being closed for the fence of one transfer
+    std::uint32_t last_epoch = 0;     ///< of the newest channel that was up here
+    std::uint32_t fenced_here = 0;    ///< the newest epoch that the peer was told is fenced here
+    std::uint32_t fenced_there = 0;   ///< the newest epoch that the peer says it has fenced
+    std::deque<operation*> round;     ///< with slices to send, in turn
+    arrival incoming;
+  };
+
+  /// An owner to be completed at the end of the batch.
+  struct ended {
+    std::unique_ptr<completion> owner;
+    outcome result;
+  };
+
+  // engine_operations.cpp
+  operation* find(operation_id id) noexcept;
+  void begin(operation& op, std::span<const std::byte> payload);
+  void begin_waiting();
+  bool fits(const operation& op) const noexcept;
+  void tell_owner(operation& op);
+  void finish(operation& op);
+  void complete_ended();
+
+  // engine_fence.cpp
+  void stop(operation& op, const error& why);
+  void post_marker(operation& op);
+  void end_early(operation& op, const error& why);
+  void try_finish_stop(operation& op);
+  void succeed(operation& op);
+  void force_fence(operation& op);
+  void close(lane_state& on);
+  void forget_in_lane(operation& op);
+
+  // engine_messages.cpp
+  outbox::message& push(wire::frame_type type, operation_id id) { return outbox_.push(type, id); }
+  void post_messages();
+  void message_arrived(const wire::frame_header& header, std::span<const std::byte> body);
+  void request_arrived(const wire::frame_header& header, std::span<const std::byte> body);
+  bool refuse_request(operation_id id, const wire::request& terms);
+  void grant_arrived(const wire::frame_header& header);
+  void response_arrived(const wire::frame_header& header, std::span<const std::byte> body);
+  void progress_arrived(const wire::frame_header& header, std::span<const std::byte> body);
+  void cancel_arrived(const wire::frame_header& header);
+  void fence_arrived(const wire::frame_header& header);
+  void push_response(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload,
+                     bool data_sent);
+  void broken(std::string what);
+
+  // engine_send.cpp
+  void open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs, std::uint64_t window);
+  void make_ready(operation& op);
+  std::uint64_t send_slices(lane_state& on, std::uint64_t quantum);
+  bool send_slice(lane_state& on, operation& op, std::uint32_t index);
+  void slices_verified(operation& op, const wire::slice_range& range);
+  void slices_refused(operation& op, const wire::slice_range& range);
+  void sender_progressed(operation& op);
+  void resend_after_fence(lane_state& on);
+  void collect_missing(operation& op);
+  [[nodiscard]] bool may_send(const lane_state& on) const noexcept;
+
+  // engine_receive.cpp
+  void open_receiver(operation& op, memory::piece_list pieces, std::uint64_t window);
+  [[nodiscard]] operation* receiving(const wire::frame_header& header) noexcept;
+  bool slice_may_come(const lane_state& on, const wire::frame_header& header);
+  void check_slice(operation& op, const wire::frame_header& header, std::uint32_t crc);
+  void report(operation& op, wire::slice_range range);
+  void push_progress(operation& op);
+  void receiver_progressed(operation& op);
+  void marker_arrived(const wire::frame_header& header);
+  [[nodiscard]] static bool plausible(const operation& op, const wire::frame_header& header) noexcept;
+
+  // engine_time.cpp
+  void schedule(operation& op);
+  void expired(operation& op);
+
+  [[nodiscard]] lane_state* state_of(lane on) noexcept;
+  [[nodiscard]] lane_state& state_of(const operation& op) noexcept { return *state_of(op.terms.carries); }
+  lane_state& message_lane() noexcept { return lanes_.front(); }
+  void want_channel(lane_state& on);
+  static std::uint32_t crc_of(const memory::piece_list& pieces, std::uint64_t offset, std::uint64_t length);
+
+  host& host_;
+  lanes::scheduler& rail_;
+  const tunables& limits_;
+  const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
+  time_point now_{};
+  std::deque<lane_state> lanes_;
+  std::unordered_map<operation_id, std::unique_ptr<operation>> operations_;
+  std::deque<operation_id> waiting_;  ///< queued, in order
+  std::vector<operation_id> reports_; ///< receivers with news
+  std::vector<ended> ended_;
+  timer_heap timers_;
+  outbox outbox_;
+  std::uint32_t received_ = 0;     ///< the last message that arrived
+  std::uint32_t acknowledged_ = 0; ///< what the peer was last told of it
+  std::uint64_t next_id_ = 1;
+  std::uint32_t ours_begun_ = 0;
+  std::uint64_t ours_bytes_ = 0;
+  std::uint32_t theirs_begun_ = 0;
+  engine_counters counters_;
+  bool broken_ = false;
+  std::optional<error> over_; ///< fail_all was called: nothing begins any more
+};
+
+} // namespace weft::links

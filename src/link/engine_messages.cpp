@@ -1,0 +1,194 @@
+// Numbered messages: posting them, checking what arrives, and what each does.
+#include "base/crc32c.hpp"
+#include "link/engine.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::links {
+namespace {
+
+/// Messages after which the peer is told that they arrived, even when nothing else goes there: half of the smallest
+/// window that a peer may have.
+constexpr std::uint32_t acknowledge_after = 8;
+
+/// A peer's code as a value of ours: what it may not say becomes handler_failed.
+error_code code_from_wire(std::uint32_t code) {
+  if (code == 0) return {};
+  const auto value = static_cast<errc>(code);
+  return name(value).empty() ? errc::handler_failed : value;
+}
+
+} // namespace
+
+void engine::broken(std::string what) {
+  if (std::exchange(broken_, true)) return;
+  host_.protocol_broken(error(errc::protocol_error, std::move(what)));
+}
+
+void engine::post_messages() {
+  auto& state = message_lane();
+  if (state.channel == nullptr) {
+    if (!outbox_.empty()) want_channel(state);
+    return;
+  }
+  if (state.closing) return;
+  while (auto* message = outbox_.next()) {
+    auto& header = message->header;
+    header.body_length = static_cast<std::uint32_t>(message->body.size());
+    if (header.body_length > 0 && header.flags == 0) {
+      header.flags = wire::flag_body_crc;
+      header.body_crc = crc32c(message->body);
+    }
+    header.epoch = state.channel->epoch();
+    header.received = received_;
+    if (!state.channel->post_message(header, message->body)) return;
+    acknowledged_ = received_;
+    outbox_.posted();
+    ++counters_.messages_sent;
+  }
+  if (received_ - acknowledged_ < acknowledge_after) return;
+  const wire::frame_header header{
+      .type = wire::frame_type::acknowledge, .epoch = state.channel->epoch(), .received = received_};
+  if (state.channel->post_message(header, {})) acknowledged_ = received_;
+}
+
+void engine::flush() {
+  complete_ended();
+  std::size_t kept = 0;
+  for (const auto id : reports_) {
+    auto* op = find(id);
+    if (op == nullptr || !op->in || op->in->news.empty()) {
+      if (op != nullptr && op->in) op->in->reporting = false;
+      continue;
+    }
+    // A quarter of the window keeps the sender going; a refusal keeps it waiting until it knows.
+    if (op->in->news_bytes * 4 >= op->in->window || op->in->urgent) {
+      push_progress(*op);
+      op->in->reporting = false;
+    } else {
+      reports_[kept++] = id;
+    }
+  }
+  reports_.resize(kept);
+  post_messages();
+}
+
+void engine::flush_channels() {
+  for (auto& state : lanes_) {
+    if (state.channel != nullptr) state.channel->flush();
+  }
+}
+
+void engine::frame_arrived(lane on, const wire::frame_header& header, std::span<const std::byte> body) {
+  auto& state = *state_of(on);
+  if (broken_) return;
+  if (state.channel == nullptr || header.epoch != state.channel->epoch()) {
+    return broken("frame of another channel's epoch");
+  }
+  if ((header.flags & wire::flag_body_crc) != 0 && crc32c(body) != header.body_crc) {
+    return close(state); // damaged on the way: the peer sends it again on the next channel
+  }
+  if (!outbox_.acknowledge(header.received)) return broken("acknowledgement of messages that were never sent");
+  if (header.type == wire::frame_type::acknowledge) return;
+  if (header.type == wire::frame_type::marker) return marker_arrived(header);
+  if (!wire::is_numbered(header.type)) return broken("session frame on a data channel");
+  if (state.closing) return; // one before it may have been dropped: the next channel brings them all again
+  if (&state != &message_lane()) return broken("message on a channel for slices");
+
+  const auto ahead = header.number - received_;
+  if (ahead == 0 || ahead > 0x80000000) {
+    ++counters_.messages_repeated;
+    return;
+  }
+  if (ahead != 1) return broken(fmt::format("message {} after {}", header.number, received_));
+  ++received_;
+  message_arrived(header, body);
+}
+
+void engine::message_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
+  switch (header.type) {
+    case wire::frame_type::request: return request_arrived(header, body);
+    case wire::frame_type::grant: return grant_arrived(header);
+    case wire::frame_type::response: return response_arrived(header, body);
+    case wire::frame_type::progress: return progress_arrived(header, body);
+    case wire::frame_type::cancel: return cancel_arrived(header);
+    case wire::frame_type::channel_fenced: return fence_arrived(header);
+    default: return;
+  }
+}
+
+void engine::request_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
+  wire::reader in(body);
+  const auto terms = wire::decode_request(in);
+  if (!terms) return broken(terms.error().where());
+  const bool from_peer = (header.transfer & ~id_bit_) != 0 && (header.transfer >> 63) != (id_bit_ >> 63);
+  if (!from_peer || find(header.transfer) != nullptr) return broken("request under an id that is not free");
+  if (state_of(terms->carries) == nullptr) return broken("request for a lane of another thread");
+  if (refuse_request(header.transfer, *terms)) return;
+
+  auto& op = *(operations_[header.transfer] = std::make_unique<operation>());
+  ++theirs_begun_;
+  ++counters_.operations_begun;
+  op.id = header.transfer;
+  op.now = phase::asked;
+  op.terms = *terms;
+  op.slices = {terms->length, terms->slice_size};
+  op.ending.verified = terms->verify;
+  op.stall = limits_.stall_default;
+  const auto deadline = terms->time_left_ns == 0
+                            ? time_point::max()
+                            : deadline_after(now_, std::chrono::nanoseconds(std::min<std::uint64_t>(
+                                                       terms->time_left_ns, std::chrono::nanoseconds::max().count())));
+  host_.operation_arrived({op.id, *terms, in.rest(), deadline});
+}
+
+bool engine::refuse_request(operation_id id, const wire::request& terms) {
+  const auto limit = limits_.operations_max;
+  if (theirs_begun_ < limit && terms.length <= limits_.operations_bytes.value() * limit) return false;
+  push_response(id, errc::limit_exceeded, fmt::format("{} operations of this peer are outstanding", theirs_begun_), {},
+                false);
+  return true;
+}
+
+void engine::grant_arrived(const wire::frame_header& header) {
+  auto* op = find(header.transfer);
+  if (op == nullptr || !op->ours || !op->out || op->now != phase::asked) return;
+  if (header.argument == 0) return broken("grant without a window");
+  op->now = phase::moving;
+  op->last_progress = now_;
+  op->out->window = header.argument;
+  schedule(*op);
+  if (op->slices.length == 0) return sender_progressed(*op);
+  make_ready(*op);
+}
+
+void engine::response_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
+  auto* op = find(header.transfer);
+  if (op == nullptr || !op->ours || op->answered) return;
+  wire::reader in(body);
+  auto where = in.text(wire::longest_where);
+  if (!in.ok()) return broken("malformed response");
+  const auto payload = in.rest();
+  op->answered = true;
+  if (header.argument == 0) op->marker_seen = true; // no slice was sent: there is nothing to fence
+  const auto code = code_from_wire(header.code);
+  if (op->now == phase::stopping) return; // its end is decided; nobody waits for more
+  if (code) {
+    stop(*op, error(to_errc(code), std::move(where)));
+    return;
+  }
+  const bool data_open = op->terms.kind != wire::operation_kind::request && op->now != phase::settling;
+  if (data_open) return broken("success of a transfer without its bytes");
+  op->ending.payload.assign(payload.begin(), payload.end());
+  op->ending.bytes = op->slices.length;
+  succeed(*op);
+}
+
+void engine::cancel_arrived(const wire::frame_header& header) {
+  auto* op = find(header.transfer);
+  if (op == nullptr || op->ours) return;
+  op->peer_gone = true;
+  if (!op->fencing()) stop(*op, error(errc::cancelled, "the peer gave it up"));
+}
+
+} // namespace weft::links

@@ -1,0 +1,204 @@
+// The life of an operation: start, answers to the peer's, the end.
+#include "link/engine.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::links {
+namespace {
+
+constexpr std::uint64_t accepting_end = std::uint64_t{1} << 63;
+
+} // namespace
+
+engine::engine(host& actions, lanes::scheduler& rail, const tunables& limits, std::span<const lane> lanes, bool dialled)
+    : host_(actions), rail_(rail), limits_(limits), id_bit_(dialled ? 0 : accepting_end), outbox_(limits.message_window) {
+  for (const auto on : lanes) lanes_.emplace_back(*this, on);
+}
+
+engine::~engine() {
+  for (auto& state : lanes_) rail_.remove(state.on, state);
+}
+
+engine::lane_state* engine::state_of(lane on) noexcept {
+  for (auto& state : lanes_) {
+    if (state.on == on) return &state;
+  }
+  return nullptr;
+}
+
+operation* engine::find(operation_id id) noexcept {
+  const auto found = operations_.find(id);
+  return found == operations_.end() ? nullptr : found->second.get();
+}
+
+const memory::piece_list* engine::granted(operation_id transfer) const noexcept {
+  const auto found = operations_.find(transfer);
+  if (found == operations_.end() || !found->second->in || found->second->now != phase::moving) return nullptr;
+  return &found->second->in->pieces;
+}
+
+bool engine::fits(const operation& op) const noexcept {
+  const bool bytes_fit = ours_begun_ == 0 || ours_bytes_ + op.slices.length <= limits_.operations_bytes.value();
+  return ours_begun_ < limits_.operations_max && bytes_fit;
+}
+
+operation_id engine::start(operation_request&& asked, std::unique_ptr<completion> owner) {
+  const auto id = next_id_++ | id_bit_;
+  ++counters_.operations_begun;
+  auto& op = *(operations_[id] = std::make_unique<operation>());
+  op.id = id;
+  op.ours = true;
+  op.owner = std::move(owner);
+  op.deadline = asked.deadline;
+  op.stall = asked.kind == wire::operation_kind::request ? duration::max() : asked.stall;
+  op.ending.verified = asked.verify;
+  op.slices = {asked.pieces.length(), asked.slice_size != 0 ? asked.slice_size
+                                                            : static_cast<std::uint32_t>(limits_.slice_size.value())};
+  op.terms = {.service = asked.service,
+              .kind = asked.kind,
+              .carries = asked.carries,
+              .verify = asked.verify,
+              .slice_size = op.slices.size,
+              .length = op.slices.length,
+              .window = limits_.transfer_window.value()};
+  if (asked.kind == wire::operation_kind::write) {
+    open_sender(op, std::move(asked.pieces), std::move(asked.slice_crcs), 0);
+  } else if (asked.kind == wire::operation_kind::read) {
+    open_receiver(op, std::move(asked.pieces), op.terms.window);
+  }
+  if (over_) {
+    end_early(op, *over_);
+    return 0;
+  }
+  if (fits(op) && waiting_.empty()) {
+    begin(op, asked.payload);
+  } else if (asked.wait_when_full) {
+    op.waiting_payload.assign(asked.payload.begin(), asked.payload.end());
+    waiting_.push_back(id);
+    schedule(op);
+  } else {
+    end_early(op, error(errc::queue_full, fmt::format("{} operations of {} bytes are outstanding", ours_begun_,
+                                                      ours_bytes_)));
+    return 0;
+  }
+  return id;
+}
+
+void engine::begin(operation& op, std::span<const std::byte> payload) {
+  ++ours_begun_;
+  ours_bytes_ += op.slices.length;
+  op.last_progress = now_;
+  if (op.deadline != time_point::max()) {
+    const auto left = std::max<duration>(op.deadline - now_, std::chrono::nanoseconds(1)); // 0 says that there is none
+    op.terms.time_left_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(left).count());
+  }
+  auto& message = push(wire::frame_type::request, op.id);
+  wire::encode(op.terms, message.body);
+  message.body.insert(message.body.end(), payload.begin(), payload.end());
+  op.now = op.in ? phase::moving : phase::asked;
+  schedule(op);
+  if (op.in && op.in->verified.full()) receiver_progressed(op);
+}
+
+void engine::begin_waiting() {
+  while (!waiting_.empty()) {
+    auto* op = find(waiting_.front());
+    if (op != nullptr && op->now == phase::queued) {
+      if (!fits(*op)) return;
+      begin(*op, std::exchange(op->waiting_payload, {}));
+    }
+    waiting_.pop_front();
+  }
+}
+
+void engine::cancel(operation_id id, errc reason) {
+  auto* op = find(id);
+  if (op == nullptr || !op->ours || op->fencing()) return;
+  stop(*op, error(reason));
+}
+
+void engine::accept_write(operation_id id, memory::piece_list pieces, std::unique_ptr<completion> owner) {
+  auto* op = find(id);
+  if (op == nullptr || op->now != phase::asked) {
+    ended_.push_back({std::move(owner), {.code = errc::cancelled}});
+    return;
+  }
+  op->owner = std::move(owner);
+  op->now = phase::moving;
+  op->last_progress = now_;
+  open_receiver(*op, std::move(pieces), limits_.transfer_window.value());
+  push(wire::frame_type::grant, id).header.argument = op->in->window;
+  schedule(*op);
+  if (op->in->verified.full()) receiver_progressed(*op);
+}
+
+void engine::supply_read(operation_id id, memory::piece_list pieces, std::vector<std::uint32_t> crcs,
+                         std::unique_ptr<completion> owner) {
+  auto* op = find(id);
+  if (op == nullptr || op->now != phase::asked) {
+    ended_.push_back({std::move(owner), {.code = errc::cancelled}});
+    return;
+  }
+  op->owner = std::move(owner);
+  op->now = phase::moving;
+  op->last_progress = now_;
+  open_sender(*op, std::move(pieces), std::move(crcs), op->terms.window);
+  schedule(*op);
+  if (op->slices.length == 0) return sender_progressed(*op);
+  make_ready(*op);
+}
+
+void engine::respond(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload) {
+  auto* op = find(id);
+  if (op == nullptr || op->ours || op->answered) return;
+  op->answered = true;
+  const bool too_soon = op->terms.kind != wire::operation_kind::request && op->now != phase::settling;
+  if (!code && too_soon) {
+    code = errc::handler_failed;
+    where = "success before the data was verified";
+  }
+  push_response(id, code, where, payload, op->now != phase::asked);
+  if (op->now == phase::moving) {
+    stop(*op, error(to_errc(code), std::string(where)));
+  } else if (op->now != phase::stopping) {
+    finish(*op);
+  }
+}
+
+void engine::push_response(operation_id id, error_code code, std::string_view where,
+                           std::span<const std::byte> payload, bool data_sent) {
+  auto& message = push(wire::frame_type::response, id);
+  message.header.argument = data_sent ? 1 : 0;
+  message.header.code = code ? static_cast<std::uint32_t>(to_errc(code)) : 0;
+  wire::writer(message.body).text(where.substr(0, wire::longest_where)).bytes(payload);
+}
+
+void engine::tell_owner(operation& op) {
+  if (op.ending.code) ++counters_.operations_failed;
+  if (op.owner) ended_.push_back({std::move(op.owner), std::exchange(op.ending, {})});
+}
+
+void engine::finish(operation& op) {
+  tell_owner(op);
+  forget_in_lane(op);
+  timers_.remove(op);
+  if (!op.ours) {
+    --theirs_begun_;
+  } else if (op.now != phase::queued) {
+    --ours_begun_;
+    ours_bytes_ -= op.slices.length;
+  }
+  ++counters_.operations_ended;
+  operations_.erase(op.id);
+}
+
+void engine::complete_ended() {
+  // An owner may start operations or answer others: what ends by that is completed in the same batch.
+  do {
+    auto batch = std::exchange(ended_, {});
+    for (auto& [owner, result] : batch) owner->complete(std::move(result));
+    begin_waiting();
+  } while (!ended_.empty());
+}
+
+} // namespace weft::links

@@ -1,0 +1,157 @@
+// The receiving half: slices in, each checked before it counts, and reports to the sender.
+#include "base/crc32c.hpp"
+#include "link/engine.hpp"
+
+namespace weft::links {
+
+void engine::open_receiver(operation& op, memory::piece_list pieces, std::uint64_t window) {
+  auto& in = op.in.emplace();
+  in.pieces = std::move(pieces);
+  in.verified = bitmap(op.slices.count());
+  in.window = window;
+}
+
+/// The open transfer that a slice belongs to, if any wants it.
+operation* engine::receiving(const wire::frame_header& header) noexcept {
+  auto* op = find(header.transfer);
+  if (op == nullptr || !op->in || op->now != phase::moving) return nullptr;
+  return op;
+}
+
+bool engine::plausible(const operation& op, const wire::frame_header& header) noexcept {
+  const bool checked = (header.flags & wire::flag_body_crc) != 0;
+  return header.index < op.slices.count() && header.offset == op.slices.offset(header.index) &&
+         header.body_length == op.slices.length_of(header.index) &&
+         (checked || op.terms.verify == verify_mode::wire);
+}
+
+/// What every slice tells and must have, whether or not somebody wants it.
+bool engine::slice_may_come(const lane_state& on, const wire::frame_header& header) {
+  if (broken_) return false;
+  if (on.channel == nullptr || header.epoch != on.channel->epoch()) {
+    broken("slice of another channel's epoch");
+  } else if (!outbox_.acknowledge(header.received)) {
+    broken("acknowledgement of messages that were never sent");
+  }
+  return !broken_;
+}
+
+void engine::slice_began(lane on, const wire::frame_header& header) {
+  auto& state = *state_of(on);
+  state.incoming = {.header = header, .active = true};
+  if (!slice_may_come(state, header)) return;
+  auto* op = receiving(header);
+  if (op != nullptr && (op->terms.carries != on || !plausible(*op, header))) {
+    return broken("slice does not fit its transfer");
+  }
+  // Verified bytes are never written again, and an ended transfer's memory is its owner's.
+  if (op != nullptr && !op->in->verified.test(header.index)) {
+    state.incoming.into = op;
+  } else {
+    ++counters_.slices_dropped;
+  }
+}
+
+std::size_t engine::slice_space(lane on, std::span<iovec> out) {
+  const auto& arriving = state_of(on)->incoming;
+  if (arriving.into == nullptr) return 0;
+  return arriving.into->in->pieces.gather(arriving.header.offset + arriving.done,
+                                          arriving.header.body_length - arriving.done, out);
+}
+
+void engine::slice_grew(lane on, std::size_t bytes) {
+  auto& state = *state_of(on);
+  auto& arriving = state.incoming;
+  // Checked in pieces as they arrive, while the cache still holds them.
+  if (arriving.into != nullptr && arriving.into->terms.verify == verify_mode::slice) {
+    arriving.into->in->pieces.for_each(
+        arriving.header.offset + arriving.done, bytes,
+        [&arriving](std::span<const std::byte> part) { arriving.crc = crc32c(part, arriving.crc); });
+  }
+  arriving.done += static_cast<std::uint32_t>(bytes);
+  if (arriving.done < arriving.header.body_length) return;
+  arriving.active = false;
+  if (auto* op = std::exchange(arriving.into, nullptr)) check_slice(*op, arriving.header, arriving.crc);
+}
+
+void engine::slice_landed(lane on, const wire::frame_header& header) {
+  if (!slice_may_come(*state_of(on), header)) return;
+  auto* op = receiving(header);
+  if (op == nullptr || op->in->verified.test(header.index)) {
+    ++counters_.slices_dropped;
+    return;
+  }
+  if (op->terms.carries != on || !plausible(*op, header)) return broken("slice record does not fit its transfer");
+  const bool checked = op->terms.verify == verify_mode::slice;
+  check_slice(*op, header, checked ? crc_of(op->in->pieces, header.offset, header.body_length) : header.body_crc);
+}
+
+void engine::check_slice(operation& op, const wire::frame_header& header, std::uint32_t crc) {
+  auto& in = *op.in;
+  const bool refused = op.terms.verify == verify_mode::slice && crc != header.body_crc;
+  if (refused) {
+    ++counters_.slices_refused;
+    ++op.ending.refused;
+  } else {
+    in.verified.set(header.index);
+    in.verified_bytes += header.body_length;
+    in.news_bytes += header.body_length;
+    ++counters_.slices_verified;
+    counters_.bytes_verified += header.body_length;
+    op.last_progress = now_;
+  }
+  report(op, {header.index, 1, refused});
+  if (!refused) receiver_progressed(op);
+}
+
+/// Notes what the sender is to be told; flush() or the end of the transfer tells it.
+void engine::report(operation& op, wire::slice_range range) {
+  auto& in = *op.in;
+  const bool first = in.news.empty();
+  in.urgent |= range.refused;
+  auto* last = in.news.empty() ? nullptr : &in.news.back();
+  if (last != nullptr && last->refused == range.refused && last->first + last->count == range.first) {
+    last->count += range.count;
+  } else {
+    in.news.push_back(range);
+  }
+  if (first) {
+    in.news_since = now_;
+    schedule(op);
+  }
+  if (!std::exchange(in.reporting, true)) reports_.push_back(op.id);
+}
+
+void engine::push_progress(operation& op) {
+  auto& in = *op.in;
+  const std::span<const wire::slice_range> news(in.news);
+  for (std::size_t at = 0; at < news.size(); at += wire::most_ranges) {
+    auto& message = push(wire::frame_type::progress, op.id);
+    wire::encode(news.subspan(at, std::min(wire::most_ranges, news.size() - at)), message.body);
+  }
+  in.news.clear();
+  in.news_bytes = 0;
+  in.urgent = false;
+}
+
+void engine::receiver_progressed(operation& op) {
+  if (!op.in->verified.full()) return;
+  op.ending.bytes = op.slices.length;
+  push_progress(op);
+  if (op.ours) return finish(op); // a read: all is here, one carrier brought each slice, nothing can come late
+  op.now = phase::settling;
+  forget_in_lane(op);
+  tell_owner(op);
+  op.in.reset();
+  schedule(op);
+}
+
+void engine::marker_arrived(const wire::frame_header& header) {
+  auto* op = find(header.transfer);
+  if (op == nullptr) return;
+  op->awaits_marker = false;
+  op->marker_seen = true;
+  if (op->now == phase::stopping) try_finish_stop(*op);
+}
+
+} // namespace weft::links

@@ -1,0 +1,45 @@
+// Deadlines, stalls and forced fences: one timer per operation.
+#include "link/engine.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::links {
+namespace {
+
+/// How long a sender on a slow path waits to hear of a slice; on a fast one a part of the window says it sooner.
+constexpr auto report_after = std::chrono::milliseconds(5);
+
+} // namespace
+
+/// Sets the timer of an operation to the first thing that may happen to it by time alone.
+void engine::schedule(operation& op) {
+  auto due = op.fencing() ? op.fence_due : op.deadline;
+  const bool may_stall = op.now == phase::moving || (op.ours && op.now == phase::asked);
+  if (may_stall && op.stall != duration::max()) due = std::min(due, deadline_after(op.last_progress, op.stall));
+  if (op.now == phase::moving && op.in && !op.in->news.empty()) due = std::min(due, op.in->news_since + report_after);
+  timers_.set(op, due);
+}
+
+void engine::tick() {
+  while (timers_.next() <= now_) expired(static_cast<operation&>(*timers_.first()));
+}
+
+void engine::expired(operation& op) {
+  if (op.fencing()) {
+    op.fence_due = time_point::max();
+    schedule(op);
+    return force_fence(op);
+  }
+  if (op.deadline <= now_) {
+    return stop(op, error(errc::deadline_exceeded, fmt::format("{} of {} bytes were verified",
+                                                               op.in ? op.in->verified_bytes : 0, op.slices.length)));
+  }
+  const auto silent_until = op.stall == duration::max() ? time_point::max() : deadline_after(op.last_progress, op.stall);
+  if ((op.now == phase::moving || op.now == phase::asked) && silent_until <= now_) {
+    return stop(op, error(errc::peer_unresponsive, "no byte was verified for the time of stall"));
+  }
+  if (op.in && !op.in->news.empty() && op.in->news_since + report_after <= now_) push_progress(op);
+  schedule(op);
+}
+
+} // namespace weft::links

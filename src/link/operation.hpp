@@ -1,0 +1,121 @@
+// One operation of a link as its engine keeps it, ours or the peer's: a request, perhaps with a transfer in one
+// direction, and its end. Owned by the engine, used on its thread.
+#pragma once
+
+#include "base/clock.hpp"
+#include "link/bitmap.hpp"
+#include "link/timers.hpp"
+#include "memory/pieces.hpp"
+#include "wire/bodies.hpp"
+
+#include "weft/error.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weft::links {
+
+using operation_id = std::uint64_t;
+
+/// How an operation ended, for whoever waits for it.
+struct outcome {
+  error_code code;   ///< success, or a weft::errc
+  std::string where = {}; ///< what failed and where; empty on success
+  std::vector<std::byte> payload = {}; ///< of the peer's response
+  std::uint64_t bytes = 0;        ///< verified at the receiver
+  std::uint32_t resent = 0;       ///< slices that were sent more than once
+  std::uint32_t refused = 0;      ///< slices that the receiver's check refused
+  verify_mode verified = verify_mode::slice;
+  bool maybe_executed = false; ///< after an error: the peer's handler may have run
+};
+
+/// Waits for the end of an operation or of its data. complete() is called exactly once, on the engine's thread, and
+/// after it no channel reads or writes the operation's memory. Destroyed without it only when the engine is.
+class completion {
+public:
+  virtual ~completion() = default;
+  virtual void complete(outcome&& ended) = 0;
+};
+
+/// The cutting of a transfer into slices; both ends compute the same.
+struct slicing {
+  std::uint64_t length = 0;
+  std::uint32_t size = 0; ///< of every slice but the last
+
+  [[nodiscard]] std::uint32_t count() const noexcept {
+    return size == 0 ? 0 : static_cast<std::uint32_t>((length + size - 1) / size);
+  }
+  [[nodiscard]] std::uint64_t offset(std::uint32_t index) const noexcept { return std::uint64_t{index} * size; }
+  [[nodiscard]] std::uint32_t length_of(std::uint32_t index) const noexcept {
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(size, length - offset(index)));
+  }
+};
+
+/// The sending half of a transfer.
+struct sender {
+  memory::piece_list pieces;
+  std::vector<std::uint32_t> crcs; ///< of each slice, when they are known already; else computed when sent
+  bitmap verified;                 ///< what the receiver told
+  std::uint32_t next = 0;          ///< the first slice that was never given to a channel
+  std::vector<std::uint32_t> again; ///< to be given to another channel: the last one was fenced, or they were refused
+  std::uint64_t window = 0;
+  std::uint64_t unverified = 0; ///< bytes given to a channel and not known to be verified
+  std::uint32_t posts = 0;      ///< slices that a channel still reads
+  bool queued = false;          ///< in its lane's round
+
+  [[nodiscard]] bool has_slices() const noexcept { return !again.empty() || next < verified.size(); }
+};
+
+/// The receiving half of a transfer.
+struct receiver {
+  memory::piece_list pieces;
+  bitmap verified;
+  std::uint64_t verified_bytes = 0;
+  std::vector<wire::slice_range> news; ///< not yet told to the sender
+  std::uint64_t news_bytes = 0;
+  std::uint64_t window = 0;
+  time_point news_since;  ///< when the oldest of the news came
+  bool urgent = false;    ///< the news has a refusal: the sender may be waiting for it
+  bool reporting = false; ///< in the engine's list of those with news
+};
+
+enum class phase : std::uint8_t {
+  queued,   ///< ours: waits for room among the outstanding operations
+  asked,    ///< ours: waits for the grant or response; the peer's: waits for its handler
+  moving,   ///< slices are on their way
+  settling, ///< a write whose data is complete: waits for the handler's response
+  stopping, ///< it ended with an error; the fence is under way
+};
+
+struct operation : timed {
+  operation_id id = 0;
+  bool ours = false;
+  phase now = phase::queued;
+  wire::request terms;
+  slicing slices;
+  std::unique_ptr<completion> owner; ///< ours: the caller's; the peer's: set with its data half
+  std::optional<sender> out;
+  std::optional<receiver> in;
+  outcome ending;
+  std::vector<std::byte> waiting_payload; ///< queued: the request's payload
+  bool answered = false;       ///< ours: the response is here; the peer's: it was sent
+  bool peer_gone = false;      ///< the peer cancelled it: nobody waits for a response
+  bool awaits_marker = false;  ///< stopping, one-sided: the sender's marker proves the fence
+  bool marker_seen = false;    ///< it came before the stop did
+
+  time_point deadline = time_point::max();
+  duration stall = duration::max();
+  time_point last_progress;
+  time_point fence_due = time_point::max(); ///< fencing: when the channel is closed by force
+
+  /// Its end is decided, and waits only for channels to let go of its memory.
+  [[nodiscard]] bool fencing() const noexcept {
+    return now == phase::stopping || (now == phase::settling && answered);
+  }
+};
+
+} // namespace weft::links

@@ -1,0 +1,236 @@
+#include "link/session.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace weft::links {
+namespace {
+
+/// A channel that lived shorter than this flapped.
+constexpr auto settled_after = std::chrono::seconds(1);
+
+} // namespace
+
+session::session(session_host& actions, const tunables& limits, wire::hello mine)
+    : host_(actions), limits_(limits), dials_(true), mine_(std::move(mine)) {}
+
+session::session(session_host& actions, const tunables& limits, wire::hello mine, wire::hello peer)
+    : host_(actions), limits_(limits), dials_(false), mine_(std::move(mine)), peer_(std::move(peer)) {
+  mine_.session = peer_.session;
+}
+
+time_point session::next_due() const noexcept {
+  auto due = std::min({redial_at_, handshake_until_, lost_at_});
+  if (state_ != session_state::established) return due; // channels wait for the session
+  for (const auto& channel : channels_) due = std::min(due, channel.retry_at);
+  return due;
+}
+
+void session::tick() {
+  if (state_ == session_state::ended) return;
+  if (now_ >= lost_at_) {
+    return end(error(errc::peer_lost, fmt::format("no session with {} ({})", peer_.name, last_failure_.message())));
+  }
+  if (now_ >= handshake_until_) {
+    host_.drop_session();
+    return session_lost(error(errc::peer_unresponsive, "no answer to the handshake"));
+  }
+  if (now_ >= redial_at_) {
+    redial_at_ = time_point::max();
+    state_ = session_state::dialling;
+    handshake_until_ = deadline_after(now_, limits_.connect_timeout);
+    host_.dial_session();
+  }
+  retry_channels();
+}
+
+void session::start() {
+  if (dials_) {
+    state_ = session_state::dialling;
+    handshake_until_ = deadline_after(now_, limits_.connect_timeout);
+    return host_.dial_session();
+  }
+  mine_.session_epoch = peer_.session_epoch;
+  state_ = session_state::established;
+  was_linked_ = true;
+  send_hello(wire::frame_type::hello_answer);
+  host_.linked();
+}
+
+void session::close(errc reason) {
+  if (state_ == session_state::ended) return;
+  if (state_ == session_state::established) {
+    host_.send({.type = wire::frame_type::goodbye, .code = static_cast<std::uint32_t>(reason)}, {});
+  }
+  state_ = session_state::ended;
+}
+
+void session::end(const error& why) {
+  state_ = session_state::ended;
+  redial_at_ = handshake_until_ = lost_at_ = time_point::max();
+  for (auto& channel : channels_) channel.retry_at = time_point::max();
+  host_.drop_session();
+  host_.ended(why);
+}
+
+void session::send_hello(wire::frame_type type) {
+  body_.clear();
+  wire::encode(mine_, body_);
+  host_.send({.type = type}, body_);
+}
+
+void session::connected() {
+  if (state_ != session_state::dialling) return;
+  state_ = session_state::greeting;
+  handshake_until_ = deadline_after(now_, limits_.handshake_timeout);
+  ++mine_.session_epoch;
+  send_hello(wire::frame_type::hello);
+}
+
+void session::disconnected(const error& why) {
+  if (state_ == session_state::ended || state_ == session_state::broken) return;
+  session_lost(why);
+}
+
+void session::session_lost(const error& why) {
+  last_failure_ = why;
+  handshake_until_ = time_point::max();
+  // A link that never was has nothing to keep: whoever wants it may connect again.
+  if (!was_linked_) return end(why);
+  if (lost_at_ == time_point::max()) lost_at_ = deadline_after(now_, limits_.session_grace);
+  state_ = session_state::broken;
+  if (dials_) redial_at_ = deadline_after(now_, pause(failures_++));
+}
+
+duration session::pause(std::uint32_t failures) const noexcept {
+  const auto doubled = limits_.redial_min * (std::int64_t{1} << std::min(failures, 20U));
+  return std::min<duration>(limits_.redial_max, doubled);
+}
+
+bool session::resumed(const wire::hello& peer) {
+  if (dials_ || state_ == session_state::ended || peer.incarnation != peer_.incarnation) return false;
+  if (peer.session_epoch <= peer_.session_epoch) return false;
+  host_.drop_session();
+  peer_.session_epoch = mine_.session_epoch = peer.session_epoch;
+  lost_at_ = time_point::max();
+  state_ = session_state::established;
+  send_hello(wire::frame_type::hello_answer);
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    const auto on = static_cast<lane>(i);
+    const auto& channel = channels_[i];
+    if (channel.state == channel_state::waiting) send_channel_frame(wire::frame_type::channel_wanted, on, channel.epoch);
+  }
+  return true;
+}
+
+void session::frame_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
+  if (state_ == session_state::ended) return;
+  const bool known_lane = header.index < lane_count;
+  const auto on = static_cast<lane>(header.index);
+  switch (header.type) {
+    case wire::frame_type::hello_answer: return hello_answered(body);
+    case wire::frame_type::refusal: {
+      const auto code = static_cast<errc>(header.code);
+      return end(error(name(code).empty() ? errc::protocol_error : code, "the peer refused the session"));
+    }
+    case wire::frame_type::goodbye: return end(error(errc::peer_closed, peer_.name));
+    case wire::frame_type::ping: return host_.send({.type = wire::frame_type::pong}, {});
+    case wire::frame_type::pong: return;
+    case wire::frame_type::channel_wanted:
+      if (known_lane && dials_) return channel_wanted(on, header.epoch);
+      break;
+    case wire::frame_type::channel_failed:
+      if (known_lane) return host_.channel_failed(on, header.epoch);
+      break;
+    default: break;
+  }
+  host_.drop_session();
+  end(error(errc::protocol_error,
+            fmt::format("frame of type {} on the session with {}", static_cast<int>(header.type), peer_.name)));
+}
+
+void session::hello_answered(std::span<const std::byte> body) {
+  auto peer = wire::decode_hello(body);
+  const bool fits = peer && state_ == session_state::greeting && peer->session == mine_.session &&
+                    peer->session_epoch == mine_.session_epoch;
+  if (!fits) return end(error(errc::protocol_error, "answer to another hello"));
+  if (was_linked_ && peer->incarnation != peer_.incarnation) return end(error(errc::peer_restarted, peer->name));
+  peer_ = std::move(*peer);
+  state_ = session_state::established;
+  handshake_until_ = lost_at_ = time_point::max();
+  failures_ = 0;
+  if (!std::exchange(was_linked_, true)) host_.linked();
+  retry_channels();
+}
+
+void session::want_channel(lane on) {
+  auto& channel = channels_[static_cast<std::size_t>(on)];
+  // Whoever asks while it is open has heard of its end before this session has.
+  if (channel.state == channel_state::open) channel.again = true;
+  if (state_ == session_state::ended || channel.state != channel_state::closed) return;
+  if (!dials_) {
+    // A wish that is lost with the session's connection is repeated by resumed(): the state remembers it.
+    channel.state = channel_state::waiting;
+    if (state_ == session_state::established) send_channel_frame(wire::frame_type::channel_wanted, on, channel.epoch);
+    return;
+  }
+  channel.state = channel_state::waiting;
+  channel.retry_at = channel.flaps == 0 ? now_ : deadline_after(now_, pause(channel.flaps - 1));
+  retry_channels();
+}
+
+/// The accepting end waits for a channel newer than `lost`, which was the newest that it had.
+void session::channel_wanted(lane on, std::uint32_t lost) {
+  auto& channel = channels_[static_cast<std::size_t>(on)];
+  const bool held = channel.state == channel_state::open || channel.state == channel_state::dialling;
+  if (!held) return want_channel(on);
+  if (lost < channel.epoch) return; // said before the channel of now came up there
+  channel.again = true;
+  host_.channel_failed(on, channel.epoch);
+}
+
+void session::retry_channels() {
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    auto& channel = channels_[i];
+    if (channel.state != channel_state::waiting || channel.retry_at > now_) continue;
+    // Without a session the peer may not know it any more: the redial decides first.
+    if (!dials_ || state_ != session_state::established) continue;
+    channel.retry_at = time_point::max();
+    channel.state = channel_state::dialling;
+    channel.again = false;
+    host_.dial_channel(static_cast<lane>(i), ++channel.epoch);
+  }
+}
+
+void session::channel_opened(lane on, std::uint32_t epoch) {
+  auto& channel = channels_[static_cast<std::size_t>(on)];
+  channel.state = channel_state::open;
+  channel.again = false;
+  channel.epoch = epoch;
+  channel.opened_at = now_;
+  channel.retry_at = time_point::max();
+}
+
+void session::channel_lost(lane on, std::uint32_t epoch) {
+  auto& channel = channels_[static_cast<std::size_t>(on)];
+  if (epoch != channel.epoch || channel.state == channel_state::closed || channel.state == channel_state::waiting) return;
+  const bool was_open = channel.state == channel_state::open;
+  const bool flapped = !was_open || now_ - channel.opened_at < settled_after;
+  channel.flaps = flapped ? channel.flaps + 1 : 0;
+  channel.state = channel_state::closed;
+  if (was_open && state_ == session_state::established) {
+    send_channel_frame(wire::frame_type::channel_failed, on, epoch);
+  }
+  if (!was_open || std::exchange(channel.again, false)) want_channel(on);
+}
+
+bool session::may_open(lane on, std::uint32_t epoch) const noexcept {
+  return !dials_ && state_ != session_state::ended && epoch > channels_[static_cast<std::size_t>(on)].epoch;
+}
+
+void session::send_channel_frame(wire::frame_type type, lane on, std::uint32_t epoch) {
+  host_.send({.type = type, .epoch = epoch, .index = static_cast<std::uint32_t>(on)}, {});
+}
+
+} // namespace weft::links

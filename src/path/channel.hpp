@@ -1,0 +1,75 @@
+// What a path is to the engine above it: channels that carry messages and slices and know nothing of transfers, retries
+// or policy. A channel belongs to one lane and to the thread of its engine; none of these calls blocks or allocates per
+// slice. Backends: tcp/, sim/.
+#pragma once
+
+#include "memory/pieces.hpp"
+#include "wire/frame.hpp"
+
+#include "weft/lane.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace weft::path {
+
+struct capabilities {
+  /// The peer's data lands in granted memory without a call of ours, possibly late: only the end of the channel, or a
+  /// marker behind it, proves that nothing more comes. Otherwise slices are placed where listener::slice_space says.
+  bool one_sided = false;
+};
+
+/// How far a posted slice got.
+enum class posted : std::uint8_t {
+  refused, ///< no room: nothing was taken; listener::writable follows
+  pending, ///< taken; its memory is read until listener::sent
+  done,    ///< taken, and its memory will not be read again
+};
+
+class channel {
+public:
+  virtual ~channel() = default;
+
+  [[nodiscard]] virtual capabilities can() const noexcept = 0;
+  /// Of the lane: counts the channels that the link opened for it, from 1.
+  [[nodiscard]] virtual std::uint32_t epoch() const noexcept = 0;
+
+  /// Copies a frame without payload memory of its own (anything but a slice) behind those posted before. False: no
+  /// room, nothing was taken; listener::writable follows. Takes markers when it takes nothing else.
+  [[nodiscard]] virtual bool post_message(const wire::frame_header& header, std::span<const std::byte> body) = 0;
+
+  /// Whether post_slice would take a slice now. False counts as a refusal: listener::writable follows.
+  [[nodiscard]] virtual bool takes_slices() const noexcept = 0;
+  /// Sends header.body_length bytes of `pieces` from header.offset on. `pieces` must stay as it is until sent.
+  [[nodiscard]] virtual posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces) = 0;
+
+  /// Hands on what post_message gathered: called once at the end of a batch of events.
+  virtual void flush() = 0;
+};
+
+/// What the engine hears from its channels, on its own thread. A channel never calls back from inside post_*.
+class listener {
+public:
+  /// A complete frame other than a slice; `body` is valid during the call only.
+  virtual void frame_arrived(lane on, const wire::frame_header& header, std::span<const std::byte> body) = 0;
+
+  /// The header of a slice arrived, its payload follows.
+  virtual void slice_began(lane on, const wire::frame_header& header) = 0;
+  /// Where the next bytes of that slice go; 0: nobody wants them, drop them. Asked before every read.
+  [[nodiscard]] virtual std::size_t slice_space(lane on, std::span<iovec> out) = 0;
+  /// `bytes` more of it arrived, and were placed as slice_space said last. The last one ends the slice.
+  virtual void slice_grew(lane on, std::size_t bytes) = 0;
+  /// One-sided: the record of a slice whose payload is in place already.
+  virtual void slice_landed(lane on, const wire::frame_header& header) = 0;
+
+  /// A slice of `transfer` that was pending will not be read again.
+  virtual void sent(lane on, std::uint64_t transfer) = 0;
+  /// The channel takes frames again after it had refused one.
+  virtual void writable(lane on) = 0;
+
+protected:
+  ~listener() = default;
+};
+
+} // namespace weft::path

@@ -1,0 +1,293 @@
+#include "path/tcp/channel.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace weft::path::tcp {
+namespace {
+
+constexpr std::size_t buffer_size = wire::header_size + wire::largest_message;
+constexpr std::size_t most_parts = 64;
+/// Posted messages that may wait for the socket before more are refused.
+constexpr std::size_t most_staged = 512 * 1024;
+/// Bytes read before other channels of the thread get their turn.
+constexpr std::size_t read_turn = 2 * 1024 * 1024;
+
+} // namespace
+
+channel::channel(boost::asio::ip::tcp::socket connected, lane on, std::uint32_t epoch, listener& events, driver& owner)
+    : socket_(std::move(connected)), lane_(on), epoch_(epoch), events_(events), driver_(owner),
+      buffer_(std::make_unique_for_overwrite<std::byte[]>(buffer_size)) {}
+
+void channel::start() {
+  error_code ignored;
+  socket_.native_non_blocking(true, ignored);
+  wait_readable();
+}
+
+void channel::close() noexcept {
+  if (std::exchange(closed_, true)) return;
+  slice_.active = false;
+  error_code ignored;
+  socket_.close(ignored);
+}
+
+void channel::fail(const error& why) {
+  if (closed_) return;
+  close();
+  driver_.channel_failed(lane_, epoch_, why);
+}
+
+// Receiving.
+
+void channel::wait_readable() {
+  socket_.async_wait(boost::asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const error_code& code) {
+    if (self->closed_ || code) return;
+    self->driver_.batch_begins();
+    self->readable();
+    self->driver_.batch_ends();
+    if (!self->closed_) self->wait_readable();
+  });
+}
+
+void channel::readable() {
+  std::size_t turn = 0;
+  while (!closed_ && turn < read_turn) {
+    const auto left = slice_left_;
+    const bool more = left > 0 ? read_slice() : read_frames();
+    if (!more) return;
+    turn += left > 0 ? left - std::min(left, slice_left_) : wire::header_size;
+  }
+}
+
+/// What the socket has, or -1 when there is nothing to go on with: it is drained, or it failed and fail() was called.
+ssize_t channel::receive(std::span<iovec> into) {
+  msghdr message{};
+  message.msg_iov = into.data();
+  message.msg_iovlen = into.size();
+  for (;;) {
+    const auto got = ::recvmsg(socket_.native_handle(), &message, 0);
+    if (got > 0) return got;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return -1;
+    if (got == 0) {
+      fail(error(errc::path_failed, "the peer closed the connection"));
+    } else {
+      fail(error(errc::path_failed, fmt::format("receive: {}", std::strerror(errno))));
+    }
+    return -1;
+  }
+}
+
+/// Reads payload into its place and, behind it, the next header. False: go on when the socket is readable.
+bool channel::read_slice() {
+  std::array<iovec, most_parts> parts;
+  auto count = events_.slice_space(lane_, std::span(parts).first(most_parts - 1));
+  std::size_t wanted = 0;
+  for (const auto& part : std::span(parts).first(count)) wanted += part.iov_len;
+  if (count == 0) {
+    // Nobody wants it: the buffer is empty inside a slice and serves as the sink.
+    wanted = std::min<std::size_t>(slice_left_, buffer_size);
+    parts[count++] = {buffer_.get(), wanted};
+  }
+  auto asked = wanted;
+  const bool to_the_end = wanted == slice_left_ && parts[0].iov_base != buffer_.get();
+  if (to_the_end) {
+    parts[count++] = {buffer_.get(), wire::header_size};
+    asked += wire::header_size;
+  }
+  const auto got = receive(std::span(parts).first(count));
+  if (got < 0) return false;
+  const auto bytes = static_cast<std::size_t>(got);
+  const auto placed = std::min(bytes, wanted);
+  slice_left_ -= static_cast<std::uint32_t>(placed);
+  begin_ = 0;
+  end_ = bytes - placed;
+  events_.slice_grew(lane_, placed);
+  if (closed_) return false;
+  return parse_frames() && bytes == asked;
+}
+
+bool channel::read_frames() {
+  if (begin_ > 0) {
+    std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  const bool header_only = after_slice_ && end_ < wire::header_size;
+  std::array<iovec, 1> part = {
+      iovec{buffer_.get() + end_, (header_only ? wire::header_size : buffer_size) - end_}};
+  const auto got = receive(part);
+  if (got < 0) return false;
+  end_ += static_cast<std::size_t>(got);
+  return parse_frames() && static_cast<std::size_t>(got) == part[0].iov_len;
+}
+
+/// Takes every complete frame out of the buffer. False: the channel was closed by what they said.
+bool channel::parse_frames() {
+  while (!closed_ && slice_left_ == 0 && end_ - begin_ >= wire::header_size) {
+    const std::span<const std::byte, wire::header_size> bytes(buffer_.get() + begin_, wire::header_size);
+    const auto header = wire::decode(bytes);
+    if (!header) {
+      fail(header.error());
+      return false;
+    }
+    if (header->type == wire::frame_type::slice) {
+      begin_ += wire::header_size;
+      begin_slice(*header);
+      continue;
+    }
+    if (end_ - begin_ < wire::header_size + header->body_length) {
+      after_slice_ = false; // the body is to be gathered
+      return true;
+    }
+    const std::span<const std::byte> body(buffer_.get() + begin_ + wire::header_size, header->body_length);
+    begin_ += wire::header_size + header->body_length;
+    after_slice_ = false;
+    events_.frame_arrived(lane_, *header, body);
+  }
+  if (begin_ == end_) begin_ = end_ = 0;
+  return !closed_;
+}
+
+/// Places what the buffer already holds of a slice; the rest goes straight to its place.
+void channel::begin_slice(const wire::frame_header& header) {
+  after_slice_ = true;
+  slice_left_ = header.body_length;
+  events_.slice_began(lane_, header);
+  while (!closed_ && slice_left_ > 0 && begin_ < end_) {
+    std::array<iovec, most_parts> parts;
+    const auto count = events_.slice_space(lane_, parts);
+    auto available = std::min<std::size_t>(end_ - begin_, slice_left_);
+    std::size_t placed = 0;
+    for (const auto& part : std::span(parts).first(count)) {
+      const auto length = std::min(part.iov_len, available - placed);
+      std::memcpy(part.iov_base, buffer_.get() + begin_ + placed, length);
+      placed += length;
+    }
+    if (count == 0) placed = available;
+    begin_ += placed;
+    slice_left_ -= static_cast<std::uint32_t>(placed);
+    events_.slice_grew(lane_, placed);
+  }
+}
+
+// Sending.
+
+bool channel::post_message(const wire::frame_header& header, std::span<const std::byte> body) {
+  auto& to = slice_.active ? after_ : before_;
+  if (to.size() > most_staged && header.type != wire::frame_type::marker) {
+    refused_ = true;
+    return false;
+  }
+  std::array<std::byte, wire::header_size> encoded;
+  wire::encode(header, encoded);
+  to.insert(to.end(), encoded.begin(), encoded.end());
+  to.insert(to.end(), body.begin(), body.end());
+  return true;
+}
+
+posted channel::post_slice(const wire::frame_header& header, const memory::piece_list& pieces) {
+  if (!takes_slices()) {
+    refused_ = true;
+    return posted::refused;
+  }
+  wire::encode(header, slice_.header);
+  slice_.header_sent = 0;
+  slice_.pieces = &pieces;
+  slice_.offset = header.offset;
+  slice_.left = header.body_length;
+  slice_.transfer = header.transfer;
+  slice_.active = true;
+  write_some();
+  return slice_.active ? posted::pending : posted::done;
+}
+
+void channel::flush() {
+  if (!waiting_ && !closed_ && before_sent_ < before_.size()) write_some();
+}
+
+std::size_t channel::gather(std::span<iovec> out) const noexcept {
+  std::size_t count = 0;
+  if (before_sent_ < before_.size()) {
+    out[count++] = {const_cast<std::byte*>(before_.data()) + before_sent_, before_.size() - before_sent_};
+  }
+  if (!slice_.active) return count;
+  if (slice_.header_sent < wire::header_size) {
+    out[count++] = {const_cast<std::byte*>(slice_.header.data()) + slice_.header_sent,
+                    wire::header_size - slice_.header_sent};
+  }
+  return count + slice_.pieces->gather(slice_.offset, slice_.left, out.subspan(count));
+}
+
+void channel::written(std::size_t bytes) noexcept {
+  const auto staged = std::min(bytes, before_.size() - before_sent_);
+  before_sent_ += staged;
+  bytes -= staged;
+  if (before_sent_ == before_.size()) {
+    before_.clear();
+    before_sent_ = 0;
+  }
+  if (!slice_.active) return;
+  const auto header = std::min(bytes, wire::header_size - slice_.header_sent);
+  slice_.header_sent += header;
+  bytes -= header;
+  slice_.offset += bytes;
+  slice_.left -= bytes;
+  if (slice_.left > 0 || slice_.header_sent < wire::header_size) return;
+  slice_.active = false;
+  before_.swap(after_); // before_ is empty: it went out ahead of the slice
+}
+
+/// Writes until all is out or the socket is full. Reports nothing: the callers do.
+void channel::write_some() {
+  while (before_sent_ < before_.size() || slice_.active) {
+    std::array<iovec, most_parts> parts;
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = gather(parts);
+    const auto sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
+    if (sent >= 0) {
+      written(static_cast<std::size_t>(sent));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return wait_writable();
+    } else if (errno != EINTR) {
+      // The reader may still find frames that arrived before the end; the failure itself must not be told from here.
+      waiting_ = true;
+      const auto text = fmt::format("send: {}", std::strerror(errno));
+      return boost::asio::post(socket_.get_executor(), [self = shared_from_this(), text] {
+        if (self->closed_) return;
+        self->driver_.batch_begins();
+        self->fail(error(errc::path_failed, text));
+        self->driver_.batch_ends();
+      });
+    }
+  }
+}
+
+void channel::wait_writable() {
+  waiting_ = true;
+  socket_.async_wait(boost::asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const error_code& code) {
+    if (self->closed_ || code) return;
+    self->driver_.batch_begins();
+    self->writable();
+    self->driver_.batch_ends();
+  });
+}
+
+void channel::writable() {
+  waiting_ = false;
+  const bool had_slice = slice_.active;
+  write_some();
+  if (had_slice && !slice_.active) events_.sent(lane_, slice_.transfer);
+  if (!waiting_ && !closed_ && (had_slice || std::exchange(refused_, false))) events_.writable(lane_);
+}
+
+} // namespace weft::path::tcp

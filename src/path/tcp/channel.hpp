@@ -1,0 +1,97 @@
+// A channel over one TCP connection, also used for the session's. Header and payload leave in one gather write from the
+// caller's memory; payload is received straight into the memory that the listener names, asked before every read. All
+// reading and writing of user memory happens inside calls of this class, so that close() is a complete fence. Used on
+// the thread of its executor.
+#pragma once
+
+#include "path/channel.hpp"
+
+#include "weft/error.hpp"
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <array>
+#include <memory>
+#include <vector>
+
+namespace weft::path::tcp {
+
+/// The owner of a channel: brackets the events it delivers, and hears of its end.
+class driver {
+public:
+  virtual void batch_begins() = 0;
+  virtual void batch_ends() = 0;
+  /// The connection broke or what came is no frame; the channel has closed itself. Inside a batch.
+  virtual void channel_failed(lane on, std::uint32_t epoch, const error& why) = 0;
+
+protected:
+  ~driver() = default;
+};
+
+class channel final : public path::channel, public std::enable_shared_from_this<channel> {
+public:
+  /// Listener and driver must live until close() or channel_failed.
+  channel(boost::asio::ip::tcp::socket connected, lane on, std::uint32_t epoch, listener& events, driver& owner);
+
+  /// Begins to read.
+  void start();
+  /// Nothing is read, written or reported any more once it returns. Idempotent.
+  void close() noexcept;
+
+  [[nodiscard]] capabilities can() const noexcept override { return {}; }
+  [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
+  [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
+  [[nodiscard]] bool takes_slices() const noexcept override { return !waiting_ && !slice_.active && !closed_; }
+  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces) override;
+  void flush() override;
+
+private:
+  struct outgoing_slice {
+    std::array<std::byte, wire::header_size> header;
+    std::size_t header_sent = 0;
+    const memory::piece_list* pieces = nullptr;
+    std::uint64_t offset = 0;
+    std::uint64_t left = 0;
+    std::uint64_t transfer = 0;
+    bool active = false;
+  };
+
+  void wait_readable();
+  void wait_writable();
+  void readable();
+  void writable();
+  [[nodiscard]] bool read_slice();
+  [[nodiscard]] bool read_frames();
+  [[nodiscard]] bool parse_frames();
+  void begin_slice(const wire::frame_header& header);
+  [[nodiscard]] std::size_t gather(std::span<iovec> out) const noexcept;
+  void written(std::size_t bytes) noexcept;
+  void write_some();
+  [[nodiscard]] ssize_t receive(std::span<iovec> into);
+  void fail(const error& why);
+
+  boost::asio::ip::tcp::socket socket_;
+  const lane lane_;
+  const std::uint32_t epoch_;
+  listener& events_;
+  driver& driver_;
+  bool closed_ = false;
+
+  // Receiving. Between frames and in messages bytes gather in buffer_; inside a slice it is empty.
+  std::unique_ptr<std::byte[]> buffer_;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  std::uint32_t slice_left_ = 0; ///< payload bytes of the arriving slice that are still to come
+  bool after_slice_ = false;     ///< the last frame was a slice: read no more than the next header, to copy nothing
+
+  // Sending: what was posted before the slice, the slice, what was posted after it.
+  std::vector<std::byte> before_;
+  std::size_t before_sent_ = 0;
+  outgoing_slice slice_;
+  std::vector<std::byte> after_;
+  bool waiting_ = false; ///< the socket is full
+  bool refused_ = false; ///< a frame was refused: writable() is owed
+  error_code write_error_;
+};
+
+} // namespace weft::path::tcp

@@ -1,0 +1,123 @@
+// Looking up, listing, opening and verifying shards.
+#include "shard/file_store.hpp"
+
+#include "base/crc32c.hpp"
+#include "shard/name.hpp"
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+namespace weft {
+
+result<catalogue_entry> file_store::find_locked(std::string_view name, std::optional<id128> version) const {
+  const auto found = catalogue_.find(name);
+  if (!found && damaged_.contains(file_name_of(name))) {
+    return error{errc::bad_manifest, fmt::format("shard {}: {}", name, manifest_path(name))};
+  }
+  if (!found) return error{errc::not_found, fmt::format("shard {}", name)};
+  if (version && *version != found->version) {
+    return error{errc::not_found, fmt::format("shard {}: version {} is not here, version {} is", name,
+                                              to_string(*version), to_string(found->version))};
+  }
+  return *found;
+}
+
+result<catalogue_entry> file_store::stat(std::string_view name) const {
+  if (auto valid = check_shard_name(name); !valid) return valid.error();
+  const std::scoped_lock lock{mutex_};
+  return find_locked(name, std::nullopt);
+}
+
+catalogue_page file_store::list(std::string_view prefix, std::string_view after, std::size_t limit) const {
+  const std::scoped_lock lock{mutex_};
+  return catalogue_.list(prefix, after, limit);
+}
+
+std::size_t file_store::size() const {
+  const std::scoped_lock lock{mutex_};
+  return catalogue_.size();
+}
+
+std::vector<std::string> file_store::damaged_manifests() const {
+  const std::scoped_lock lock{mutex_};
+  return {damaged_.begin(), damaged_.end()};
+}
+
+result<std::shared_ptr<weft::open_shard>> file_store::open_shard(std::string_view name, std::optional<id128> version) {
+  if (auto valid = check_shard_name(name); !valid) return valid.error();
+  std::unique_lock lock{mutex_};
+  auto known = find_locked(name, version);
+  if (!known) return known.error();
+  if (auto open = open_.find(name)) return open;
+  lock.unlock();
+  auto opened = load_shard(*known);
+  if (!opened) {
+    // A put may have replaced the files since the look-up; it cannot while the order of publishing is held here.
+    const std::scoped_lock order{publishing_};
+    lock.lock();
+    known = find_locked(name, version);
+    lock.unlock();
+    if (!known) return known.error();
+    opened = load_shard(*known);
+    if (!opened) return opened.error();
+  }
+  std::shared_ptr<weft::open_shard> leaving; // destroyed after the lock is released
+  const std::scoped_lock again{mutex_};
+  const auto current = catalogue_.find(name);
+  if (current && current->version == known->version) leaving = open_.insert(*opened);
+  return opened;
+}
+
+result<manifest> file_store::read_manifest(std::string_view name) const {
+  const std::string subject = fmt::format("shard {}", name);
+  const std::string path = manifest_path(name);
+  const auto opened = file::open(calls_, path, O_RDONLY, subject);
+  if (!opened) return opened.error();
+  const auto size = opened->size(subject);
+  if (!size) return size.error();
+  std::vector<std::byte> bytes(*size);
+  if (auto read = opened->read(0, bytes, subject); !read) return read.error();
+  auto stored = decode_manifest(bytes, path);
+  if (stored && stored->name != name) {
+    return error{errc::bad_manifest, fmt::format("{}: holds the manifest of another shard", path)};
+  }
+  return stored;
+}
+
+result<std::shared_ptr<weft::open_shard>> file_store::load_shard(const catalogue_entry& known) const {
+  const std::string subject = "shard " + known.name;
+  auto stored = read_manifest(known.name);
+  if (!stored) return stored.error();
+  if (stored->version != known.version || stored->size != known.size) {
+    return error{errc::bad_manifest, fmt::format("{}: the manifest was changed from outside", subject)};
+  }
+  auto data = file::open(calls_, data_path(known.name, known.version), O_RDONLY, subject);
+  if (!data) return data.error();
+  const auto size = data->size(subject);
+  if (!size) return size.error();
+  if (*size != known.size) {
+    return error{errc::io_error, fmt::format("{}: the data file has {} of {} bytes", subject, *size, known.size)};
+  }
+  return std::make_shared<weft::open_shard>(std::move(*stored), std::move(*data));
+}
+
+result<verify_report> file_store::verify(std::string_view name) {
+  const auto opened = open_shard(name);
+  if (!opened) return opened.error();
+  const auto& shard = **opened;
+  const auto size = shard.manifest().size;
+  verify_report report{.blocks = block_count(size), .bad = {}};
+  std::vector<std::byte> buffer(std::min(size, block_size));
+  for (std::uint64_t block = 0; block < report.blocks; ++block) {
+    const auto offset = block * block_size;
+    const auto bytes = std::span(buffer).first(std::min(size - offset, block_size));
+    const auto read = shard.read(offset, bytes);
+    if (!read || crc32c(bytes) != shard.manifest().block_crcs[block]) report.bad.push_back(block);
+  }
+  return report;
+}
+
+} // namespace weft

@@ -1,0 +1,56 @@
+// One version of a shard, ready to be read: its manifest and the descriptor of its data. It stays readable when a put
+// replaces the shard. Immutable: any thread may read, without a lock.
+#pragma once
+
+#include <weft/error.hpp>
+
+#include "shard/file.hpp"
+#include "shard/manifest.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace weft {
+
+class open_shard {
+public:
+  open_shard(weft::manifest stored, file data);
+
+  /// Fills `into` from `offset` on. The bytes are as the disk has them: who delivers them checks them against the
+  /// manifest. Errors: invalid_argument outside the shard, io_error and the like, naming shard and offset.
+  [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> into) const;
+
+  [[nodiscard]] const weft::manifest& manifest() const noexcept { return manifest_; }
+  /// For reads that another way submits (io_uring); open for as long as this object lives.
+  [[nodiscard]] int descriptor() const noexcept { return data_.descriptor(); }
+
+private:
+  weft::manifest manifest_;
+  std::string subject_;
+  file data_;
+};
+
+/// The shards used last, at most `most`, so that a popular one is not opened anew for every request. A descriptor is
+/// closed when the shard has left here and its last reader is done. Its owner serialises the calls.
+/// What leaves is returned: to close the last descriptor of a removed file may take long, so not under a lock.
+class recently_open {
+public:
+  explicit recently_open(std::size_t most) : most_(most) {}
+
+  [[nodiscard]] std::shared_ptr<open_shard> find(std::string_view name);
+  [[nodiscard]] std::shared_ptr<open_shard> insert(std::shared_ptr<open_shard> shard);
+  [[nodiscard]] std::shared_ptr<open_shard> erase(std::string_view name);
+
+private:
+  std::size_t most_;
+  /// The most recent one last. Few enough for a linear search to be cheaper than an index.
+  std::vector<std::shared_ptr<open_shard>> shards_;
+};
+
+} // namespace weft

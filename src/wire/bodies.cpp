@@ -1,0 +1,119 @@
+#include "wire/bodies.hpp"
+
+namespace weft::wire {
+namespace {
+
+error malformed(const char* what) {
+  return {errc::protocol_error, std::string("malformed ") + what};
+}
+
+constexpr std::uint32_t refused_bit = 0x80000000;
+
+} // namespace
+
+void encode(const hello& value, std::vector<std::byte>& out) {
+  writer(out)
+      .text(value.name)
+      .id(value.incarnation)
+      .id(value.session)
+      .integer(value.session_epoch)
+      .integer(value.features)
+      .integer(value.required);
+}
+
+result<hello> decode_hello(std::span<const std::byte> body) {
+  reader in(body);
+  hello value;
+  value.name = in.text(longest_peer_name);
+  value.incarnation = in.id();
+  value.session = in.id();
+  value.session_epoch = in.integer<std::uint32_t>();
+  value.features = in.integer<std::uint64_t>();
+  value.required = in.integer<std::uint64_t>();
+  // A later version may append fields: what follows is not an error.
+  if (!in.ok() || value.name.empty()) return malformed("hello");
+  return value;
+}
+
+void encode(const channel_hello& value, std::vector<std::byte>& out) {
+  writer(out).id(value.session).integer(static_cast<std::uint8_t>(value.carries)).integer(value.epoch);
+}
+
+result<channel_hello> decode_channel_hello(std::span<const std::byte> body) {
+  reader in(body);
+  channel_hello value;
+  value.session = in.id();
+  const auto carries = in.integer<std::uint8_t>();
+  value.epoch = in.integer<std::uint32_t>();
+  if (!in.ok() || carries >= lane_count || value.epoch == 0) return malformed("channel hello");
+  value.carries = static_cast<lane>(carries);
+  return value;
+}
+
+void encode(const request& value, std::vector<std::byte>& out) {
+  writer(out)
+      .integer(value.service)
+      .integer(static_cast<std::uint8_t>(value.kind))
+      .integer(static_cast<std::uint8_t>(value.carries))
+      .integer(static_cast<std::uint8_t>(value.verify))
+      .integer(value.slice_size)
+      .integer(value.length)
+      .integer(value.window)
+      .integer(value.time_left_ns)
+      .integer(std::uint32_t{0}); // reserved
+}
+
+result<request> decode_request(reader& in) {
+  request value;
+  value.service = in.integer<std::uint16_t>();
+  const auto kind = in.integer<std::uint8_t>();
+  const auto carries = in.integer<std::uint8_t>();
+  const auto verify = in.integer<std::uint8_t>();
+  value.slice_size = in.integer<std::uint32_t>();
+  value.length = in.integer<std::uint64_t>();
+  value.window = in.integer<std::uint64_t>();
+  value.time_left_ns = in.integer<std::uint64_t>();
+  std::ignore = in.integer<std::uint32_t>();
+  if (!in.ok() || kind > static_cast<std::uint8_t>(operation_kind::read) || carries >= lane_count ||
+      verify > static_cast<std::uint8_t>(verify_mode::wire)) {
+    return malformed("request");
+  }
+  value.kind = static_cast<operation_kind>(kind);
+  value.carries = static_cast<lane>(carries);
+  value.verify = static_cast<verify_mode>(verify);
+  if (value.kind != operation_kind::request) {
+    const bool one_slice = value.slice_size >= value.length && value.slice_size > 0;
+    if (value.slice_size > largest_slice || (value.slice_size < smallest_slice && !one_slice)) {
+      return malformed("request: slice size");
+    }
+    const auto slices = value.length / value.slice_size + (value.length % value.slice_size != 0 ? 1 : 0);
+    if (slices >= refused_bit) return malformed("request: too many slices");
+  } else if (value.length != 0) {
+    return malformed("request: length without a transfer");
+  }
+  return value;
+}
+
+void encode(std::span<const slice_range> ranges, std::vector<std::byte>& out) {
+  writer to(out);
+  for (const auto& range : ranges) {
+    to.integer(range.first).integer(range.count | (range.refused ? refused_bit : 0));
+  }
+}
+
+result<std::vector<slice_range>> decode_ranges(std::span<const std::byte> body) {
+  constexpr std::size_t encoded_size = 8;
+  if (body.size() % encoded_size != 0 || body.size() / encoded_size > most_ranges) return malformed("progress");
+  std::vector<slice_range> ranges(body.size() / encoded_size);
+  reader in(body);
+  for (auto& range : ranges) {
+    range.first = in.integer<std::uint32_t>();
+    const auto count = in.integer<std::uint32_t>();
+    range.count = count & ~refused_bit;
+    range.refused = (count & refused_bit) != 0;
+    if (range.count == 0) return malformed("progress: empty range");
+  }
+  return ranges;
+}
+
+} // namespace weft::wire

@@ -1,0 +1,150 @@
+// The scheduler shares a rail by weight, leaves nothing idle, and takes turns inside a lane.
+#include "lane/scheduler.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <vector>
+
+using namespace weft;
+using lanes::scheduler;
+
+namespace {
+
+constexpr std::uint64_t plenty = std::uint64_t{1} << 40;
+
+/// Has `left` bytes, and sends them in whole slices.
+struct source final : lanes::flow {
+  explicit source(std::uint64_t bytes, std::uint64_t slice = 64 * 1024) : left(bytes), size(slice) {}
+
+  std::uint64_t send(std::uint64_t quantum) override {
+    std::uint64_t total = 0;
+    while (left > 0 && total < quantum) {
+      const auto count = std::min(size, left);
+      left -= count;
+      total += count;
+    }
+    sent += total;
+    ++turns;
+    return total;
+  }
+
+  std::uint64_t left;
+  std::uint64_t size;
+  std::uint64_t sent = 0;
+  int turns = 0;
+};
+
+double share(const source& of, std::uint64_t total) {
+  return static_cast<double>(of.sent) / static_cast<double>(total);
+}
+
+} // namespace
+
+TEST_CASE("busy lanes share by their weights, whatever their slices") {
+  for (const auto large : {64U * 1024, 256U * 1024, 1024U * 1024}) {
+    CAPTURE(large);
+    scheduler rail({16, 8, 4, 1});
+    source realtime(plenty), standard(plenty, 4096), bulk(plenty, large), background(plenty, large);
+    rail.ready(lane::background, background);
+    rail.ready(lane::bulk, bulk);
+    rail.ready(lane::standard, standard);
+    rail.ready(lane::realtime, realtime);
+    std::uint64_t total = 0;
+    while (total < 2'000'000'000) total += rail.run(1'000'000);
+    CHECK(share(realtime, total) == doctest::Approx(16.0 / 29).epsilon(0.03));
+    CHECK(share(standard, total) == doctest::Approx(8.0 / 29).epsilon(0.03));
+    CHECK(share(bulk, total) == doctest::Approx(4.0 / 29).epsilon(0.03));
+    CHECK(share(background, total) == doctest::Approx(1.0 / 29).epsilon(0.03));
+  }
+}
+
+TEST_CASE("a lane alone gets the whole rail, however small its weight") {
+  scheduler rail({16, 8, 4, 1});
+  source only(10'000'000);
+  rail.ready(lane::background, only);
+  CHECK(rail.run(plenty) == 10'000'000);
+  CHECK(rail.idle());
+}
+
+TEST_CASE("a lane that overdrew pays even when it ran empty in between") {
+  scheduler rail({1, 1, 1, 1});
+  source steady(plenty), bursty(0, 1024 * 1024);
+  rail.ready(lane::standard, steady);
+  std::uint64_t total = 0;
+  while (total < 1'000'000'000) {
+    // One large slice at a time, as a channel with room for one would ask for it.
+    if (bursty.left == 0) bursty.left = bursty.size;
+    rail.ready(lane::bulk, bursty);
+    total += rail.run(64 * 1024);
+  }
+  CHECK(share(bursty, total) < 0.55);
+}
+
+TEST_CASE("a lane that comes back has no claim on the time it was idle") {
+  scheduler rail({1, 1, 1, 1});
+  source steady(plenty), late(plenty);
+  rail.ready(lane::bulk, steady);
+  rail.run(100'000'000);
+  rail.ready(lane::standard, late);
+  const auto before = steady.sent;
+  rail.run(10'000'000);
+  CHECK(steady.sent - before == doctest::Approx(5'000'000).epsilon(0.05));
+}
+
+TEST_CASE("flows of one lane take turns") {
+  scheduler rail({1, 1, 1, 1});
+  source first(plenty), second(plenty), third(plenty);
+  for (auto* flow : {&first, &second, &third}) rail.ready(lane::bulk, *flow);
+  rail.run(30'000'000);
+  CHECK(first.sent == doctest::Approx(second.sent).epsilon(0.05));
+  CHECK(second.sent == doctest::Approx(third.sent).epsilon(0.05));
+}
+
+TEST_CASE("no more than the allowance and one slice goes out") {
+  scheduler rail({1, 1, 1, 1});
+  source only(plenty);
+  rail.ready(lane::bulk, only);
+  CHECK(rail.run(1) == 64 * 1024);
+  CHECK(rail.run(0) == 0);
+  CHECK_FALSE(rail.idle());
+}
+
+TEST_CASE("a flow that cannot go on is asked again only when it is ready again") {
+  scheduler rail({1, 1, 1, 1});
+  source empty(0);
+  rail.ready(lane::bulk, empty);
+  CHECK(rail.run(plenty) == 0);
+  CHECK(empty.turns == 1);
+  rail.run(plenty);
+  CHECK(empty.turns == 1);
+  empty.left = 5;
+  rail.ready(lane::bulk, empty);
+  rail.ready(lane::bulk, empty);
+  CHECK(rail.run(plenty) == 5);
+}
+
+TEST_CASE("a removed flow is never asked, and may be removed twice") {
+  scheduler rail({1, 1, 1, 1});
+  source gone(plenty), stays(1000);
+  rail.ready(lane::bulk, gone);
+  rail.ready(lane::bulk, stays);
+  rail.remove(lane::bulk, gone);
+  rail.remove(lane::bulk, gone);
+  CHECK(rail.run(plenty) == 1000);
+  CHECK(gone.turns == 0);
+}
+
+TEST_CASE("weights can change under way") {
+  scheduler rail({1, 1, 1, 1});
+  source left(plenty), right(plenty);
+  rail.ready(lane::standard, left);
+  rail.ready(lane::bulk, right);
+  rail.run(10'000'000);
+  rail.set_weights({1, 9, 1, 1});
+  const auto before_left = left.sent;
+  const auto before_right = right.sent;
+  rail.run(100'000'000);
+  CHECK(static_cast<double>(left.sent - before_left) / static_cast<double>(right.sent - before_right) ==
+        doctest::Approx(9).epsilon(0.05));
+}
