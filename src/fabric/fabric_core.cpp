@@ -209,11 +209,14 @@ void fabric_core::operation_arrived(std::shared_ptr<link_side> side, const links
 
 void fabric_core::link_ended(const id128& session) {
   std::shared_ptr<link_core> last; // released outside the lock
-  const std::lock_guard lock(mutex_);
-  if (const auto found = links_.find(session); found != links_.end()) {
-    last = std::move(found->second);
-    links_.erase(found);
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = links_.find(session); found != links_.end()) {
+      last = std::move(found->second);
+      links_.erase(found);
+    }
   }
+  if (const auto shards = shards_.load()) shards->link_ended();
 }
 
 std::vector<std::shared_ptr<link_core>> fabric_core::links() const {

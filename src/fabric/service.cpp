@@ -8,6 +8,10 @@ const std::string& call::peer() const {
   return side_->core().peer();
 }
 
+std::shared_ptr<const link_core> call::link() const {
+  return side_->core().shared_from_this();
+}
+
 void call::accept(memory::piece_list pieces, std::unique_ptr<links::completion> owner) const {
   side_->run([id = id_, pieces = std::move(pieces), owner = std::move(owner)](links::engine& engine) mutable {
     engine.accept_write(id, std::move(pieces), std::move(owner));

@@ -25,6 +25,7 @@ public:
   [[nodiscard]] worker& thread() const noexcept { return side_->on(); }
   [[nodiscard]] links::operation_id id() const noexcept { return id_; }
   [[nodiscard]] const link_side* side() const noexcept { return side_.get(); }
+  [[nodiscard]] std::shared_ptr<const link_core> link() const;
 
   /// As engine::accept_write.
   void accept(memory::piece_list pieces, std::unique_ptr<links::completion> owner) const;
@@ -46,6 +47,8 @@ public:
   virtual ~service() = default;
   /// On the thread of the operation's lane, both threads at once: must not block. `payload` is valid during the call.
   virtual void arrived(const call& begun, std::span<const std::byte> payload) = 0;
+  /// On the data thread: a link is over, and what its peer left unfinished will not be finished.
+  virtual void link_ended() {}
 };
 
 /// A completion made of a function that takes (outcome&&).

@@ -143,7 +143,8 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
 }
 
 bool engine::refuse_request(operation_id id, const wire::request& terms) {
-  const auto limit = limits_.operations_max;
+  // Twice what a peer may have outstanding: those that have ended there may not have ended here yet.
+  const auto limit = 2 * std::uint64_t{limits_.operations_max};
   if (theirs_begun_ < limit && terms.length <= limits_.operations_bytes.value() * limit) return false;
   push_response(id, errc::limit_exceeded, fmt::format("{} operations of this peer are outstanding", theirs_begun_), {},
                 false);
@@ -177,7 +178,7 @@ void engine::response_arrived(const wire::frame_header& header, std::span<const 
     stop(*op, error(to_errc(code), std::move(where)));
     return;
   }
-  const bool data_open = op->terms.kind != wire::operation_kind::request && op->now != phase::settling;
+  const bool data_open = op->slices.length > 0 && op->now != phase::settling;
   if (data_open) return broken("success of a transfer without its bytes");
   op->ending.payload.assign(payload.begin(), payload.end());
   op->ending.bytes = op->slices.length;

@@ -97,7 +97,6 @@ void engine::begin(operation& op, std::span<const std::byte> payload) {
   message.body.insert(message.body.end(), payload.begin(), payload.end());
   op.now = op.in ? phase::moving : phase::asked;
   schedule(op);
-  if (op.in && op.in->verified.full()) receiver_progressed(op);
 }
 
 void engine::begin_waiting() {
@@ -144,8 +143,10 @@ void engine::supply_read(operation_id id, memory::piece_list pieces, std::vector
   op->last_progress = now_;
   open_sender(*op, std::move(pieces), std::move(crcs), op->terms.window);
   schedule(*op);
-  if (op->slices.length == 0) return sender_progressed(*op);
-  make_ready(*op);
+  if (op->slices.length > 0) return make_ready(*op);
+  // No bytes can show that a read of nothing succeeded.
+  push_response(id, {}, {}, {}, false);
+  finish(*op);
 }
 
 void engine::respond(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload) {

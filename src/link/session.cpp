@@ -21,6 +21,7 @@ session::session(session_host& actions, const tunables& limits, wire::hello mine
 }
 
 time_point session::next_due() const noexcept {
+  if (state_ == session_state::ended) return time_point::max();
   auto due = std::min({redial_at_, handshake_until_, lost_at_});
   if (state_ != session_state::established) return due; // channels wait for the session
   for (const auto& channel : channels_) due = std::min(due, channel.retry_at);
@@ -68,8 +69,6 @@ void session::close(errc reason) {
 
 void session::end(const error& why) {
   state_ = session_state::ended;
-  redial_at_ = handshake_until_ = lost_at_ = time_point::max();
-  for (auto& channel : channels_) channel.retry_at = time_point::max();
   host_.drop_session();
   host_.ended(why);
 }

@@ -16,7 +16,9 @@ namespace weft::path {
 
 struct capabilities {
   /// The peer's data lands in granted memory without a call of ours, possibly late: only the end of the channel, or a
-  /// marker behind it, proves that nothing more comes. Otherwise slices are placed where listener::slice_space says.
+  /// marker behind it, proves that nothing more comes. Such a channel takes slices only once the engine at its other
+  /// end has got its channel_up: that end would not know what to fence. Otherwise slices are placed where
+  /// listener::slice_space says.
   bool one_sided = false;
 };
 
