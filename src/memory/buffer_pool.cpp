@@ -1,0 +1,103 @@
+#include "memory/buffer_pool.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <new>
+#include <numeric>
+
+namespace weft::memory {
+namespace {
+
+std::size_t blocks_for(std::uint64_t bytes) noexcept {
+  return static_cast<std::size_t>((bytes + buffer_pool::block_size - 1) / buffer_pool::block_size);
+}
+
+} // namespace
+
+buffer_pool::buffer_pool(std::uint64_t bytes) {
+  const auto length = std::max(blocks_for(bytes), std::size_t{4}) * block_size;
+  auto* memory = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  bytes_ = {static_cast<std::byte*>(memory), length};
+  // Lent from the back: the same few blocks are used again and stay in the cache.
+  free_.resize(length / block_size);
+  std::iota(free_.rbegin(), free_.rend(), 0U);
+}
+
+buffer_pool::~buffer_pool() {
+  ::munmap(bytes_.data(), bytes_.size());
+}
+
+std::uint64_t buffer_pool::most() const noexcept {
+  return bytes_.size() / 2;
+}
+
+bool buffer_pool::has_room(const void* borrower, std::size_t blocks) const {
+  if (free_.size() < blocks) return false;
+  const auto found = lent_.find(borrower);
+  return (found == lent_.end() ? 0 : found->second) + blocks <= bytes_.size() / block_size / 2;
+}
+
+std::shared_ptr<buffer_pool::lease> buffer_pool::take(const void* borrower, std::size_t blocks) {
+  lent_[borrower] += blocks;
+  std::vector<std::uint32_t> taken(free_.end() - static_cast<std::ptrdiff_t>(blocks), free_.end());
+  free_.resize(free_.size() - blocks);
+  return std::make_shared<lease>(shared_from_this(), borrower, std::move(taken));
+}
+
+void buffer_pool::acquire(const void* borrower, std::uint64_t bytes, granted then) {
+  const auto blocks = blocks_for(bytes);
+  std::shared_ptr<lease> lent;
+  {
+    const std::lock_guard lock(mutex_);
+    // One borrower is served in order; one that waits for its own share keeps nobody else.
+    const bool first = std::none_of(waiting_.begin(), waiting_.end(),
+                                    [&](const waiter& other) { return other.borrower == borrower; });
+    if (!first || !has_room(borrower, blocks)) {
+      waiting_.push_back({borrower, blocks, std::move(then)});
+      return;
+    }
+    lent = take(borrower, blocks);
+  }
+  then(std::move(lent));
+}
+
+void buffer_pool::put_back(const void* borrower, const std::vector<std::uint32_t>& blocks) {
+  std::vector<std::pair<granted, std::shared_ptr<lease>>> served;
+  {
+    const std::lock_guard lock(mutex_);
+    free_.insert(free_.end(), blocks.begin(), blocks.end());
+    const auto found = lent_.find(borrower);
+    if ((found->second -= blocks.size()) == 0) lent_.erase(found);
+    for (auto at = waiting_.begin(); at != waiting_.end() && !free_.empty();) {
+      if (!has_room(at->borrower, at->blocks)) {
+        ++at;
+        continue;
+      }
+      auto lent = take(at->borrower, at->blocks);
+      served.emplace_back(std::move(at->then), std::move(lent));
+      at = waiting_.erase(at);
+    }
+  }
+  for (auto& [then, lent] : served) then(std::move(lent));
+}
+
+std::span<std::byte> buffer_pool::lease::block(std::size_t index) const noexcept {
+  return from_->bytes_.subspan(std::size_t{blocks_[index]} * block_size, block_size);
+}
+
+piece_list buffer_pool::lease::pieces(std::uint64_t offset, std::uint64_t length) const {
+  piece_list list;
+  list.reserve(blocks_.size());
+  for (std::size_t i = offset / block_size; length > 0; ++i) {
+    const auto skip = offset % block_size;
+    const auto part = std::min(length, block_size - skip);
+    list.add(block(i).subspan(skip, part));
+    offset += part;
+    length -= part;
+  }
+  return list;
+}
+
+} // namespace weft::memory

@@ -1,0 +1,134 @@
+#include "shard/client.hpp"
+
+#include "fabric/link_core.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::shards {
+
+client_core::client_core(std::shared_ptr<fabrics::fabric_core> fabric, std::vector<std::string> addresses)
+    : fabric_(std::move(fabric)) {
+  for (auto& address : addresses) {
+    auto& added = replicas_.emplace_back();
+    added.address = std::move(address);
+  }
+}
+
+bool more_telling(errc candidate, errc than) noexcept {
+  // Data and storage say most, then the peer's answers, then that there was no way to it.
+  const auto weight = [](errc code) {
+    const auto range = static_cast<int>(code) / 100;
+    if (code == errc::cancelled || code == errc{}) return 0;
+    return range >= 5 ? range : range == 3 ? 1 : 2;
+  };
+  return weight(candidate) > weight(than);
+}
+
+void client_core::with_link(std::size_t index, std::function<void(const error&)> then) {
+  auto& wanted = replicas_[index];
+  if (wanted.link && wanted.link->alive()) return then({});
+  if (!wanted.connecting && clock::now() < wanted.retry_at) return then(wanted.failure);
+  wanted.waiting.push_back(std::move(then));
+  if (std::exchange(wanted.connecting, true)) return;
+  fabric_->connect(wanted.address, limits().connect_timeout,
+                   [self = shared_from_this(), index](const error& failure, std::shared_ptr<fabrics::link_core> link) {
+                     self->fabric_->data().run([self, index, failure, link] { self->connected(index, failure, link); });
+                   });
+}
+
+void client_core::connected(std::size_t index, const error& failure, std::shared_ptr<fabrics::link_core> link) {
+  auto& wanted = replicas_[index];
+  wanted.connecting = false;
+  wanted.failure = failure;
+  wanted.link = std::move(link);
+  if (wanted.link) {
+    wanted.failures = 0;
+  } else {
+    const auto pause = limits().redial_min * (std::int64_t{1} << std::min(wanted.failures++, 20U));
+    wanted.retry_at = deadline_after(clock::now(), std::min<duration>(pause, limits().redial_max));
+  }
+  for (auto& then : std::exchange(wanted.waiting, {})) then(failure);
+}
+
+canceller client_core::ask(std::size_t index, asking what, answered then) {
+  auto state = std::make_shared<flight>();
+  // Behind the present call, so that `then` never runs inside it.
+  boost::asio::post(fabric_->data().context(), [self = shared_from_this(), index, what = std::move(what),
+                                                then = std::move(then), state]() mutable {
+    self->fabric_->data().run([&] {
+      self->with_link(index, [self, index, what = std::move(what), then = std::move(then),
+                              state](const error& failure) mutable {
+        if (state->cancelled) return then({.code = errc::cancelled});
+        if (failure.code() != errc{}) return then({.code = failure.code(), .where = failure.where()});
+        self->send(index, std::move(what), std::move(then), state);
+      });
+    });
+  });
+  return [state] {
+    state->cancelled = true;
+    if (!state->link) return;
+    state->link->side_of(state->on).run([id = state->id](links::engine& engine) { engine.cancel(*id, errc::cancelled); });
+  };
+}
+
+void client_core::send(std::size_t index, asking what, answered then, const std::shared_ptr<flight>& state) {
+  state->link = replicas_[index].link;
+  state->on = what.carries;
+  state->id = std::make_shared<links::operation_id>(0);
+  const auto payload = encode(what.what);
+  fabrics::submit(state->link,
+                  {.kind = what.kind,
+                   .service = static_cast<std::uint16_t>(fabrics::service_id::shards),
+                   .carries = what.carries,
+                   .verify = what.verify,
+                   .payload = payload,
+                   .pieces = std::move(what.pieces),
+                   .slice_crcs = std::move(what.slice_crcs),
+                   .deadline = what.deadline,
+                   .stall = what.stall},
+                  fabrics::on_end([self = shared_from_this(), then = std::move(then)](links::outcome&& ended) mutable {
+                    // A realtime lane ends on its own thread; jobs live on this one.
+                    boost::asio::post(self->fabric_->data().context(),
+                                      [self, then = std::move(then), ended = std::move(ended)]() mutable {
+                                        self->fabric_->data().run([&] { then(std::move(ended)); });
+                                      });
+                  }),
+                  state->id);
+}
+
+canceller client_core::ask_any(const asking& what, answered then) {
+  struct race {
+    answered then;
+    std::size_t running;
+    links::outcome worst;
+    std::vector<canceller> cancellers;
+  };
+  auto state = std::make_shared<race>(race{std::move(then), replicas_.size(), {}, {}});
+  if (replicas_.empty()) {
+    boost::asio::post(fabric_->data().context(), [state] {
+      state->then({.code = errc::invalid_argument, .where = "a client without replicas"});
+    });
+    return [] {};
+  }
+  for (std::size_t i = 0; i < replicas_.size(); ++i) {
+    state->cancellers.push_back(ask(i, what, [self = shared_from_this(), i, state](links::outcome&& ended) {
+      --state->running;
+      if (!state->then) return;
+      if (ended.code) {
+        const bool first = !state->worst.code;
+        if (first || more_telling(to_errc(ended.code), to_errc(state->worst.code))) {
+          ended.where = fmt::format("{}{}{}", self->replicas_[i].address, ended.where.empty() ? "" : ": ", ended.where);
+          state->worst = std::move(ended);
+        }
+        if (state->running > 0) return;
+        return std::exchange(state->then, nullptr)(std::move(state->worst));
+      }
+      std::exchange(state->then, nullptr)(std::move(ended));
+    }));
+  }
+  return [state] {
+    for (const auto& cancel : state->cancellers) cancel();
+  };
+}
+
+} // namespace weft::shards

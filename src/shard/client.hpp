@@ -1,0 +1,85 @@
+// The asking side of shards: one group of replicas, their links, and the operations over them. Everything here runs on
+// the fabric's data thread; each operation is a job that keeps itself alive until it has completed.
+#pragma once
+
+#include "fabric/fabric_core.hpp"
+#include "fabric/submit.hpp"
+#include "shard/protocol.hpp"
+
+#include "weft/shard_client.hpp"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weft::shards {
+
+/// One server that holds the shards: connects when it is needed, again after the link was lost.
+struct replica {
+  std::string address;
+  std::shared_ptr<fabrics::link_core> link;
+  bool connecting = false;
+  std::vector<std::function<void(const error&)>> waiting;
+  time_point retry_at{};       ///< after a failed attempt: until then the same failure is the answer
+  std::uint32_t failures = 0;  ///< attempts in a row
+  error failure;
+};
+
+/// What a job asks of one replica.
+struct asking {
+  wire::operation_kind kind = wire::operation_kind::request;
+  command what;
+  lane carries = lane::standard;
+  verify_mode verify = verify_mode::slice;
+  memory::piece_list pieces = {};
+  std::vector<std::uint32_t> slice_crcs = {};
+  time_point deadline;
+  duration stall = duration::max();
+};
+
+/// Cancels one asking; nothing when it has ended.
+using canceller = std::function<void()>;
+
+class client_core final : public std::enable_shared_from_this<client_core> {
+public:
+  client_core(std::shared_ptr<fabrics::fabric_core> fabric, std::vector<std::string> addresses);
+
+  [[nodiscard]] fabrics::fabric_core& fabric() noexcept { return *fabric_; }
+  [[nodiscard]] std::vector<replica>& replicas() noexcept { return replicas_; }
+  [[nodiscard]] const tunables& limits() const noexcept { return fabric_->limits(); }
+
+  using answered = std::function<void(links::outcome&&)>;
+  /// On the data thread. `then` is called there, once, later; after it the pieces are not touched.
+  canceller ask(std::size_t replica, asking what, answered then);
+  /// Asks all replicas at once; the first success counts, else the most telling failure.
+  canceller ask_any(const asking& what, answered then);
+
+private:
+  /// The state of an asking between ask() and its end.
+  struct flight {
+    bool cancelled = false;
+    std::shared_ptr<fabrics::link_core> link;
+    lane on{};
+    std::shared_ptr<links::operation_id> id;
+  };
+
+  void with_link(std::size_t replica, std::function<void(const error&)> then);
+  void connected(std::size_t replica, const error& failure, std::shared_ptr<fabrics::link_core> link);
+  void send(std::size_t replica, asking what, answered then, const std::shared_ptr<flight>& state);
+
+  std::shared_ptr<fabrics::fabric_core> fabric_;
+  std::vector<replica> replicas_;
+};
+
+/// Of two failures the one that tells more of the shard and less of the way to it.
+[[nodiscard]] bool more_telling(errc candidate, errc than) noexcept;
+
+/// Connects a handler's cancellation slot with a job: `stop` runs on the data thread.
+template <class Slot, class Stop>
+void cancel_by(Slot slot, fabrics::worker& thread, Stop stop) {
+  if (!slot.is_connected()) return;
+  slot.assign([&thread, stop](boost::asio::cancellation_type) { thread.run([stop] { stop(); }); });
+}
+
+} // namespace weft::shards

@@ -1,0 +1,115 @@
+#include "shard/server.hpp"
+
+#include "fabric/link_core.hpp"
+#include "shard/name.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::shards {
+
+server_core::server_core(std::shared_ptr<fabrics::fabric_core> fabric, std::unique_ptr<system_calls> calls,
+                         std::unique_ptr<file_store> store)
+    : fabric_(std::move(fabric)), calls_(std::move(calls)), store_(std::move(store)),
+      read_pool_(std::make_shared<memory::buffer_pool>(fabric_->limits().pool_bytes.value())),
+      write_pool_(std::make_shared<memory::buffer_pool>(fabric_->limits().pool_bytes.value())),
+      disk_(fabric_->limits().shard_threads) {}
+
+void server_core::stop() {
+  fabric_->serve(fabrics::service_id::shards, nullptr);
+  stopped_ = true;
+  disk_.join();
+  const std::lock_guard lock(puts_mutex_);
+  puts_.clear();
+}
+
+void server_core::link_ended() {
+  on_disk([](server_core& self) { self.drop_lost_puts(); });
+}
+
+void server_core::arrived(const fabrics::call& begun, std::span<const std::byte> payload) {
+  auto decoded = decode_command(payload);
+  if (!decoded) return begun.fail(decoded.error());
+  auto& asked = *decoded;
+  const auto expected = asked.what == verb::read        ? wire::operation_kind::read
+                        : asked.what == verb::put_chunk ? wire::operation_kind::write
+                                                        : wire::operation_kind::request;
+  if (begun.terms().kind != expected) return begun.fail(error(errc::protocol_error, "command in the wrong operation"));
+  if (asked.what == verb::read) return read(begun, asked);
+  if (asked.what == verb::put_chunk) return put_chunk(begun, asked);
+  on_disk([begun, asked = std::move(asked)](server_core& self) {
+    switch (asked.what) {
+      case verb::stat: return self.stat(begun, asked);
+      case verb::list: return self.list(begun, asked);
+      case verb::verify: return self.verify(begun, asked);
+      case verb::put_begin: return self.put_begin(begun, asked);
+      case verb::put_compare: return self.put_compare(begun, asked);
+      case verb::put_commit: return self.put_commit(begun, asked);
+      case verb::put_abandon: return self.put_abandon(begun, asked);
+      case verb::read:
+      case verb::put_chunk: return;
+    }
+  });
+}
+
+void server_core::stat(const fabrics::call& begun, const command& asked) {
+  const auto found = store_->stat(asked.name);
+  if (!found) return begun.fail(found.error());
+  begun.succeed(encode(answer{.version = found->version, .size = found->size, .bad_blocks = {}}));
+}
+
+void server_core::list(const fabrics::call& begun, const command& asked) {
+  const auto limit = std::min<std::uint64_t>(std::max<std::uint64_t>(asked.number, 1), most_listed);
+  begun.succeed(encode(store_->list(asked.name, asked.after, static_cast<std::size_t>(limit))));
+}
+
+void server_core::verify(const fabrics::call& begun, const command& asked) {
+  const auto known = store_->stat(asked.name);
+  if (!known) return begun.fail(known.error());
+  auto report = store_->verify(asked.name);
+  if (!report) return begun.fail(report.error());
+  bad_blocks_ += report->bad.size();
+  if (report->bad.size() > most_bad_blocks) report->bad.resize(most_bad_blocks);
+  begun.succeed(encode(answer{.version = known->version, .size = report->blocks, .bad_blocks = std::move(report->bad)}));
+}
+
+shard_server_metrics server_core::snapshot() const {
+  return {.shards = store_->size(),
+          .bytes_served = bytes_served_,
+          .bytes_stored = bytes_stored_,
+          .puts_committed = puts_committed_,
+          .bad_blocks = bad_blocks_};
+}
+
+} // namespace weft::shards
+
+namespace weft {
+
+shard_server::shard_server(std::shared_ptr<shards::server_core> core) noexcept : core_(std::move(core)) {}
+shard_server::shard_server(shard_server&&) noexcept = default;
+
+shard_server& shard_server::operator=(shard_server&& other) noexcept {
+  std::swap(core_, other.core_);
+  return *this;
+}
+
+shard_server::~shard_server() {
+  if (core_) core_->stop();
+}
+
+result<shard_server> shard_server::open(fabric& on, const std::filesystem::path& folder) {
+  auto calls = std::make_unique<kernel_calls>();
+  auto store = file_store::open(folder, *calls);
+  if (!store) return store.error();
+  for (const auto& damaged : (*store)->damaged_manifests()) {
+    on.core()->log().warning("{}: manifest {} is damaged; its shard is not served", folder.string(), damaged);
+  }
+  auto core = std::make_shared<shards::server_core>(on.core(), std::move(calls), std::move(*store));
+  on.core()->serve(fabrics::service_id::shards, core);
+  return shard_server(std::move(core));
+}
+
+shard_server_metrics shard_server::snapshot() const {
+  return core_->snapshot();
+}
+
+} // namespace weft

@@ -1,0 +1,95 @@
+// The serving side of shards: answers the operations of the shards service from a file_store. Commands arrive on the
+// threads of their lanes; everything that may wait for the disk runs on a small pool.
+#pragma once
+
+#include "fabric/fabric_core.hpp"
+#include "memory/buffer_pool.hpp"
+#include "shard/file_store.hpp"
+#include "shard/protocol.hpp"
+
+#include "weft/shard_server.hpp"
+
+#include <boost/asio/thread_pool.hpp>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+namespace weft::shards {
+
+class server_core final : public fabrics::service, public std::enable_shared_from_this<server_core> {
+public:
+  server_core(std::shared_ptr<fabrics::fabric_core> fabric, std::unique_ptr<system_calls> calls,
+              std::unique_ptr<file_store> store);
+
+  void arrived(const fabrics::call& begun, std::span<const std::byte> payload) override;
+  void link_ended() override;
+  [[nodiscard]] shard_server_metrics snapshot() const;
+  /// Ends the service and waits for the disk: from then on nothing touches the store.
+  void stop();
+
+private:
+  /// A put of one peer; others cannot name it.
+  struct open_put {
+    std::unique_ptr<put_in_progress> put;
+    std::weak_ptr<const fabrics::link_core> owner;
+    std::atomic<std::uint32_t> writing = 0; ///< chunks between their arrival and the disk
+  };
+
+  template <class Work>
+  void on_disk(Work&& work);
+
+  // server.cpp
+  void stat(const fabrics::call& begun, const command& asked);
+  void list(const fabrics::call& begun, const command& asked);
+  void verify(const fabrics::call& begun, const command& asked);
+
+  // server_read.cpp
+  void read(const fabrics::call& begun, const command& asked);
+  void read_into(const fabrics::call& begun, const command& asked, std::shared_ptr<memory::buffer_pool::lease> lease);
+  void send(const fabrics::call& begun, const std::shared_ptr<open_shard>& shard, const command& asked,
+            memory::piece_list pieces, bool whole_blocks);
+  void explain_mismatch(const fabrics::call& begun, const std::shared_ptr<open_shard>& shard, std::uint64_t offset);
+
+  // server_put.cpp
+  void put_begin(const fabrics::call& begun, const command& asked);
+  void put_chunk(const fabrics::call& begun, const command& asked);
+  void store_chunk(const fabrics::call& begun, const command& asked, const std::shared_ptr<open_put>& into,
+                   const std::shared_ptr<memory::buffer_pool::lease>& lease);
+  void put_compare(const fabrics::call& begun, const command& asked);
+  void put_commit(const fabrics::call& begun, const command& asked);
+  void put_abandon(const fabrics::call& begun, const command& asked);
+  [[nodiscard]] std::shared_ptr<open_put> find_put(const fabrics::call& begun, const command& asked);
+  [[nodiscard]] std::shared_ptr<open_put> take_put(const fabrics::call& begun, const command& asked);
+  void drop_lost_puts();
+
+  std::shared_ptr<fabrics::fabric_core> fabric_;
+  std::unique_ptr<system_calls> calls_;
+  std::unique_ptr<file_store> store_;
+  std::shared_ptr<memory::buffer_pool> read_pool_;
+  std::shared_ptr<memory::buffer_pool> write_pool_;
+  std::mutex puts_mutex_; ///< guards puts_ and next_put_
+  std::unordered_map<std::uint64_t, std::shared_ptr<open_put>> puts_;
+  std::uint64_t next_put_ = 1;
+  std::atomic<bool> stopped_ = false;
+  std::atomic<std::uint64_t> bytes_served_ = 0;
+  std::atomic<std::uint64_t> bytes_stored_ = 0;
+  std::atomic<std::uint64_t> puts_committed_ = 0;
+  std::atomic<std::uint64_t> bad_blocks_ = 0;
+  boost::asio::thread_pool disk_; ///< last: its threads use the rest
+};
+
+} // namespace weft::shards
+
+#include <boost/asio/post.hpp>
+
+namespace weft::shards {
+
+template <class Work>
+void server_core::on_disk(Work&& work) {
+  if (stopped_) return; // the pool has ended: its queue would keep this object
+  boost::asio::post(disk_, [self = shared_from_this(), work = std::forward<Work>(work)]() mutable { work(*self); });
+}
+
+} // namespace weft::shards

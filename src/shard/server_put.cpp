@@ -1,0 +1,122 @@
+// Puts: begin, chunks, commit. What a peer began and did not finish is dropped when its link has ended.
+#include "fabric/link_core.hpp"
+#include "shard/server.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::shards {
+
+void server_core::put_begin(const fabrics::call& begun, const command& asked) {
+  auto put = store_->begin_put(asked.name, asked.version, asked.offset);
+  if (!put) return begun.fail(put.error());
+  const bool there = (*put)->already_there();
+  auto opened = std::make_shared<open_put>();
+  opened->put = std::move(*put);
+  opened->owner = begun.link();
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard lock(puts_mutex_);
+    number = next_put_++;
+    puts_.emplace(number, std::move(opened));
+  }
+  begun.succeed(
+      encode(answer{.version = asked.version, .size = there ? 1U : 0U, .number = number, .bad_blocks = {}}));
+}
+
+std::shared_ptr<server_core::open_put> server_core::find_put(const fabrics::call& begun, const command& asked) {
+  const std::lock_guard lock(puts_mutex_);
+  const auto found = puts_.find(asked.number);
+  // Another peer's put does not exist for this one.
+  if (found == puts_.end() || found->second->owner.lock() != begun.link()) return nullptr;
+  return found->second;
+}
+
+std::shared_ptr<server_core::open_put> server_core::take_put(const fabrics::call& begun, const command& asked) {
+  auto found = find_put(begun, asked);
+  if (!found) {
+    begun.fail(error(errc::not_found, fmt::format("put {} is not open", asked.number)));
+    return nullptr;
+  }
+  const std::lock_guard lock(puts_mutex_);
+  puts_.erase(asked.number);
+  return found;
+}
+
+void server_core::drop_lost_puts() {
+  std::vector<std::shared_ptr<open_put>> lost; // destroyed outside the lock: that removes files
+  const std::lock_guard lock(puts_mutex_);
+  for (auto at = puts_.begin(); at != puts_.end();) {
+    const auto owner = at->second->owner.lock();
+    if (owner && owner->alive()) {
+      ++at;
+    } else {
+      lost.push_back(std::move(at->second));
+      at = puts_.erase(at);
+    }
+  }
+}
+
+void server_core::put_chunk(const fabrics::call& begun, const command& asked) {
+  const auto into = find_put(begun, asked);
+  if (!into) return begun.fail(error(errc::not_found, fmt::format("put {} is not open", asked.number)));
+  const auto length = begun.terms().length;
+  if (length == 0 || length > write_pool_->most()) {
+    return begun.fail(error(errc::too_large, fmt::format("a chunk of {} bytes; this server takes at most {}", length,
+                                                         write_pool_->most())));
+  }
+  // Counted from here on: a commit that overtakes a chunk is refused, not answered with half a shard.
+  ++into->writing;
+  auto counted = std::shared_ptr<open_put>(into.get(), [into](open_put* put) { --put->writing; });
+  write_pool_->acquire(begun.side(), length, [self = shared_from_this(), begun, asked, counted](auto lease) {
+    auto pieces = lease->pieces(0, begun.terms().length);
+    pieces.keep(lease);
+    begun.accept(std::move(pieces), fabrics::on_end([self, begun, asked, counted, lease](links::outcome&& ended) {
+                   if (ended.code) return begun.fail(error(to_errc(ended.code), std::move(ended.where)));
+                   self->on_disk([begun, asked, counted, lease](server_core& server) {
+                     server.store_chunk(begun, asked, counted, lease);
+                   });
+                 }));
+  });
+}
+
+void server_core::store_chunk(const fabrics::call& begun, const command& asked, const std::shared_ptr<open_put>& into,
+                              const std::shared_ptr<memory::buffer_pool::lease>& lease) {
+  const auto length = begun.terms().length;
+  if (asked.crcs.size() != block_count(length)) {
+    return begun.fail(error(errc::protocol_error, "a chunk without one CRC for each of its blocks"));
+  }
+  result<void> stored;
+  std::uint64_t at = 0;
+  lease->pieces(0, length).for_each(0, length, [&](std::span<const std::byte> part) {
+    if (!stored) return;
+    const auto crcs = std::span(asked.crcs).subspan(at / block_size, block_count(part.size()));
+    stored = into->put->write(asked.offset + at, part, crcs);
+    at += part.size();
+  });
+  if (!stored) return begun.fail(stored.error());
+  bytes_stored_ += length;
+  begun.succeed({});
+}
+
+void server_core::put_compare(const fabrics::call& begun, const command& asked) {
+  const auto put = find_put(begun, asked);
+  if (!put) return begun.fail(error(errc::not_found, fmt::format("put {} is not open", asked.number)));
+  const auto same = put->put->compare(asked.offset, asked.crcs);
+  same ? begun.succeed({}) : begun.fail(same.error());
+}
+
+void server_core::put_commit(const fabrics::call& begun, const command& asked) {
+  const auto put = take_put(begun, asked);
+  if (!put) return;
+  if (put->writing > 0) return begun.fail(error(errc::invalid_argument, "commit before all chunks were answered"));
+  const auto committed = put->put->commit();
+  if (!committed) return begun.fail(committed.error());
+  ++puts_committed_;
+  begun.succeed({});
+}
+
+void server_core::put_abandon(const fabrics::call& begun, const command& asked) {
+  if (const auto put = take_put(begun, asked)) begun.succeed({});
+}
+
+} // namespace weft::shards

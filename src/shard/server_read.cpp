@@ -1,0 +1,112 @@
+// Reads: pool memory first, then the disk, then the slices with the CRCs that the putting client computed.
+#include "base/crc32c.hpp"
+#include "fabric/link_core.hpp"
+#include "shard/server.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::shards {
+namespace {
+
+/// The whole blocks around a range.
+struct block_range {
+  std::uint64_t begin;
+  std::uint64_t end;
+};
+
+block_range around(const manifest& of, std::uint64_t offset, std::uint64_t length) {
+  const auto end = offset + length;
+  return {offset / block_size * block_size, std::min(of.size, (end + block_size - 1) / block_size * block_size)};
+}
+
+} // namespace
+
+void server_core::read(const fabrics::call& begun, const command& asked) {
+  const auto length = begun.terms().length;
+  // Room for the ragged ends, which are read with their whole blocks.
+  const auto needed = length + 2 * block_size;
+  if (length == 0 || needed > read_pool_->most()) {
+    return begun.fail(error(errc::too_large, fmt::format("a read of {} bytes; this server lends at most {} at once",
+                                                         length, read_pool_->most() - 2 * block_size)));
+  }
+  read_pool_->acquire(begun.side(), needed, [self = shared_from_this(), begun, asked](auto lease) {
+    self->on_disk([begun, asked, lease = std::move(lease)](server_core& server) mutable {
+      server.read_into(begun, asked, std::move(lease));
+    });
+  });
+}
+
+void server_core::read_into(const fabrics::call& begun, const command& asked,
+                            std::shared_ptr<memory::buffer_pool::lease> lease) {
+  const auto version = asked.version == id128{} ? std::nullopt : std::optional(asked.version);
+  const auto shard = store_->open_shard(asked.name, version);
+  if (!shard) return begun.fail(shard.error());
+  const auto& known = (*shard)->manifest();
+  const auto length = begun.terms().length;
+  if (asked.offset > known.size || length > known.size - asked.offset) {
+    return begun.fail(error(errc::out_of_region, fmt::format("bytes {} to {} of shard '{}', which has {}", asked.offset,
+                                                             asked.offset + length, known.name, known.size)));
+  }
+  const bool whole_blocks =
+      known.covers_blocks(asked.offset, length) && begun.terms().slice_size % block_size == 0;
+  const auto range = whole_blocks ? block_range{asked.offset, asked.offset + length}
+                                  : around(known, asked.offset, length);
+  const auto all = lease->pieces(0, range.end - range.begin);
+  result<void> outcome;
+  auto at = range.begin;
+  all.for_each(0, all.length(), [&](std::span<std::byte> part) {
+    if (outcome) outcome = (*shard)->read(at, part);
+    // Slices that are not of whole blocks cannot have stored CRCs: this server checks the blocks in their place.
+    for (std::size_t in = 0; outcome && !whole_blocks && in < part.size(); in += block_size) {
+      const auto block = (at + in) / block_size;
+      if (crc32c(part.subspan(in, std::min<std::size_t>(block_size, part.size() - in))) != known.block_crcs[block]) {
+        ++bad_blocks_;
+        outcome = error(errc::checksum_mismatch, fmt::format("stored: block {} of shard '{}'", block, known.name));
+      }
+    }
+    at += part.size();
+  });
+  if (!outcome) return begun.fail(outcome.error());
+  auto pieces = lease->pieces(asked.offset - range.begin, length);
+  pieces.keep(std::move(lease));
+  send(begun, *shard, asked, std::move(pieces), whole_blocks);
+}
+
+void server_core::send(const fabrics::call& begun, const std::shared_ptr<open_shard>& shard, const command& asked,
+                       memory::piece_list pieces, bool whole_blocks) {
+  const auto length = begun.terms().length;
+  auto crcs = whole_blocks ? slice_crcs(shard->manifest(), asked.offset, length, begun.terms().slice_size)
+                           : std::vector<std::uint32_t>{};
+  begun.supply(std::move(pieces), std::move(crcs),
+               fabrics::on_end([self = shared_from_this(), begun, shard, offset = asked.offset](links::outcome&& ended) {
+                 if (!ended.code) {
+                   self->bytes_served_ += ended.bytes;
+                 } else if (ended.code == errc::checksum_mismatch) {
+                   self->on_disk([begun, shard, offset](server_core& server) {
+                     server.explain_mismatch(begun, shard, offset);
+                   });
+                 } else {
+                   begun.fail(error(to_errc(ended.code), std::move(ended.where)));
+                 }
+               }));
+}
+
+/// The receiver refused bytes: reads them again to tell where they went bad.
+void server_core::explain_mismatch(const fabrics::call& begun, const std::shared_ptr<open_shard>& shard,
+                                   std::uint64_t offset) {
+  const auto& known = shard->manifest();
+  std::vector<std::byte> bytes(block_size);
+  const auto end = std::min(known.size, offset + begun.terms().length);
+  for (auto at = offset / block_size * block_size; at < end; at += block_size) {
+    const auto part = std::span(bytes).first(std::min(block_size, known.size - at));
+    if (const auto read = shard->read(at, part); !read) return begun.fail(read.error());
+    if (crc32c(part) == known.block_crcs[at / block_size]) continue;
+    ++bad_blocks_;
+    return begun.fail(error(errc::checksum_mismatch,
+                            fmt::format("stored: block {} of shard '{}'", at / block_size, known.name)));
+  }
+  begun.fail(error(errc::checksum_mismatch, fmt::format("wire: shard '{}' from offset {}, read again, is intact on disk",
+                                                        known.name, offset)));
+}
+
+} // namespace weft::shards
