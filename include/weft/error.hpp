@@ -28,35 +28,35 @@ enum class errc {
   too_large,              ///< more than the limit for such a value
 
   // 2xx resource: this process or host has not enough of something.
-  queue_full = 200,   ///< the bound on outstanding operations or bytes is reached
-  out_of_memory,      ///< memory could not be had or registered
-  too_many_files,     ///< the limit on open descriptors is reached
-  closed,             ///< the fabric, link or server was closed by this process
-  cancelled,          ///< the caller cancelled the operation
-  address_in_use,     ///< the address to listen on is taken
-  address_unavailable,///< the address to listen on or to bind is not one of this host's
-  name_unresolved,    ///< a host name has no address
-  os_failure,         ///< the operating system refused a call for another reason
-  forked,             ///< this process is the child of a fork: the fabric belongs to the parent
+  queue_full = 200,    ///< the bound on outstanding operations or bytes is reached
+  out_of_memory,       ///< memory could not be had or registered
+  too_many_files,      ///< the limit on open descriptors is reached
+  closed,              ///< the fabric, link or server was closed by this process
+  cancelled,           ///< the caller cancelled the operation
+  address_in_use,      ///< the address to listen on is taken
+  address_unavailable, ///< the address to listen on or to bind is not one of this host's
+  name_unresolved,     ///< a host name has no address
+  os_failure,          ///< the operating system refused a call for another reason
+  forked,              ///< this process is the child of a fork: the fabric belongs to the parent
 
   // 3xx path: a route to the peer failed; others may work.
-  path_failed = 300,   ///< a connection or queue pair broke
-  connect_refused,     ///< nothing listens at that address
-  unreachable,         ///< no route, or no answer to the connection attempt
-  no_path,             ///< no path that may be used is left
+  path_failed = 300, ///< a connection or queue pair broke
+  connect_refused,   ///< nothing listens at that address
+  unreachable,       ///< no route, or no answer to the connection attempt
+  no_path,           ///< no path that may be used is left
 
   // 4xx peer: the other process.
-  peer_lost = 400,     ///< no session with the peer for longer than session_grace
-  peer_restarted,      ///< the peer came back as another incarnation: what it granted is gone
-  peer_unresponsive,   ///< the connection lives, but the peer made no progress for `stall`
-  peer_closed,         ///< the peer closed its fabric
-  not_weft,            ///< what answered does not speak Weft's protocol
-  version_mismatch,    ///< the peer speaks no version in common with this library
-  protocol_error,      ///< the peer broke the protocol; its link was closed
-  deadline_exceeded,   ///< the operation's deadline passed
-  no_handler,          ///< the peer has no handler for this kind of request
-  handler_failed,      ///< the peer's handler ended without an answer
-  name_in_use,         ///< a live process already has this peer name
+  peer_lost = 400,   ///< no session with the peer for longer than session_grace
+  peer_restarted,    ///< the peer came back as another incarnation: what it granted is gone
+  peer_unresponsive, ///< the connection lives, but the peer made no progress for `stall`
+  peer_closed,       ///< the peer closed its fabric
+  not_weft,          ///< what answered does not speak Weft's protocol
+  version_mismatch,  ///< the peer speaks no version in common with this library
+  protocol_error,    ///< the peer broke the protocol; its link was closed
+  deadline_exceeded, ///< the operation's deadline passed
+  no_handler,        ///< the peer has no handler for this kind of request
+  handler_failed,    ///< the peer's handler ended without an answer
+  name_in_use,       ///< a live process already has this peer name
 
   // 5xx policy: it would have been possible, and is not allowed.
   policy_denied = 500, ///< no permitted path, or not permitted for this caller

@@ -10,7 +10,7 @@ namespace weft {
 
 /// All count from the start of the fabric.
 struct metrics {
-  std::uint64_t links = 0; ///< alive now
+  std::uint64_t links = 0;      ///< alive now
   std::uint64_t operations = 0; ///< outstanding now
   std::uint64_t slices_sent = 0;
   std::uint64_t slices_resent = 0;

@@ -43,8 +43,8 @@ struct request_options {
 /// How a transfer went. On an error `where` says what failed and where; the local buffer's contents are undefined
 /// then, and nothing writes to it any more.
 struct transfer_result {
-  std::uint64_t bytes = 0;       ///< verified at the receiver
-  std::uint32_t resent = 0;      ///< slices sent more than once
+  std::uint64_t bytes = 0;                   ///< verified at the receiver
+  std::uint32_t resent = 0;                  ///< slices sent more than once
   verify_mode verified = verify_mode::slice; ///< how the bytes were checked
   std::string where = {};
 };

@@ -39,7 +39,9 @@ public:
 
   /// Bytes [offset, offset + length). A view beyond the region is refused by the operation that is given it, with
   /// out_of_region.
-  [[nodiscard]] region_view sub(std::uint64_t offset, std::uint64_t length) const { return {registered_, offset, length}; }
+  [[nodiscard]] region_view sub(std::uint64_t offset, std::uint64_t length) const {
+    return {registered_, offset, length};
+  }
   [[nodiscard]] region_view all() const { return sub(0, size()); }
   operator region_view() const { return all(); }
 

@@ -74,7 +74,7 @@ struct put_result {
 
 struct verify_copy {
   std::string address;
-  std::uint64_t blocks = 0;                ///< of 64 KiB, read and compared
+  std::uint64_t blocks = 0;                   ///< of 64 KiB, read and compared
   std::vector<std::uint64_t> bad_blocks = {}; ///< indices, at most the first 1024
   error_code code = {};
   std::string where = {};
@@ -110,8 +110,8 @@ public:
   /// fails to give is taken from another.
   template <class Token>
   auto fetch(std::string_view name, region_view to, fetch_options options, Token&& token) {
-    return start<fetch_result>(&shard_client::start_fetch, token, std::string(name),
-                               std::vector<fetch_piece>{{0, to}}, true, options);
+    return start<fetch_result>(&shard_client::start_fetch, token, std::string(name), std::vector<fetch_piece>{{0, to}},
+                               true, options);
   }
   /// Ranges of it, each into its own place, in one operation.
   template <class Token>

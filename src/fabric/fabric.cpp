@@ -78,20 +78,22 @@ metrics fabric::snapshot() const {
 void fabric::start_connect(const std::shared_ptr<fabric_core>& core, std::string address, connect_options options,
                            handler_of<link> handler) {
   auto done = std::make_shared<pending<link>>(std::move(handler), core->data());
-  auto slot = done->slot();
-  auto give_up = core->connect(std::move(address), options.deadline.value_or(core->limits().connect_timeout),
-                               [done](const error& failure, std::shared_ptr<link_core> linked) {
-                                 if (failure.code() != errc{}) return (*done)(failure.code(), link());
-                                 (*done)({}, link(std::move(linked)));
-                               });
-  if (slot.is_connected()) {
-    slot.assign([give_up = std::move(give_up)](boost::asio::cancellation_type) { give_up(); });
+  const auto give_up = std::make_shared<std::function<void()>>();
+  // Before it can end: with its handler the slot may go.
+  if (auto slot = done->slot(); slot.is_connected()) {
+    slot.assign([give_up](boost::asio::cancellation_type) { (*give_up)(); });
   }
+  *give_up = core->connect(std::move(address), options.deadline.value_or(core->limits().connect_timeout),
+                           [done](const error& failure, std::shared_ptr<link_core> linked) {
+                             if (failure.code() != errc{}) return (*done)(failure.code(), link());
+                             (*done)({}, link(std::move(linked)));
+                           });
 }
 
 void fabric::start_revoke(const std::shared_ptr<fabric_core>& core, std::string name, void_handler handler) {
   auto done = std::make_shared<pending<>>(std::move(handler), core->data());
-  const auto begun = core->published().revoke(name, [done] { (*done)({}); });
+  // The last user's end may lie inside this very call.
+  const auto begun = core->published().revoke(name, [done] { done->later({}); });
   if (!begun) done->later(begun.error().code());
 }
 

@@ -104,8 +104,8 @@ void fabric_core::greeted(const error& failure, asio::ip::tcp::socket socket, co
   if (failure.code() != errc{}) {
     log_.info("refused a connection: {}", failure.message());
     if (failure.code() == errc::version_mismatch) {
-      path::tcp::send_and_close(std::move(socket), {.type = wire::frame_type::refusal,
-                                                    .code = static_cast<std::uint32_t>(failure.code())});
+      path::tcp::send_and_close(
+          std::move(socket), {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(failure.code())});
     }
     return;
   }
@@ -125,14 +125,14 @@ void fabric_core::session_greeted(asio::ip::tcp::socket socket, std::span<const 
   std::shared_ptr<link_core> link;
   {
     const std::lock_guard lock(mutex_);
-    if (closing_) return refuse(errc::closed);
-    if (const auto found = links_.find(peer->session); found != links_.end()) {
+    if (closing_) return refuse(errc::peer_closed);
+    if (const auto found = accepted_.find(peer->session); found != accepted_.end()) {
       link = found->second;
     } else if (peer->session_epoch > 1) {
       return refuse(errc::peer_restarted); // a session of an earlier incarnation of this process
     } else {
       link = std::make_shared<link_core>(shared_from_this(), greeting(), *peer);
-      links_.emplace(peer->session, link);
+      accepted_.emplace(peer->session, link);
     }
   }
   std::ignore = link->accept(std::move(socket), *peer);
@@ -143,12 +143,12 @@ void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const 
   std::shared_ptr<link_core> link;
   if (hello) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = links_.find(hello->session); found != links_.end()) link = found->second;
+    if (const auto found = accepted_.find(hello->session); found != accepted_.end()) link = found->second;
   }
   if (!link || !link->may_open(hello->carries, hello->epoch)) {
     const auto code = !hello ? errc::protocol_error : !link ? errc::peer_restarted : errc::path_failed;
-    return path::tcp::send_and_close(
-        std::move(socket), {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(code)});
+    return path::tcp::send_and_close(std::move(socket),
+                                     {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(code)});
   }
   link->accept_channel(std::move(socket), *hello);
 }
@@ -164,7 +164,7 @@ std::function<void()> fabric_core::connect(std::string address, duration limit, 
   auto mine = greeting();
   mine.session = random_id();
   if (!to) {
-    asio::post(data_.context(), [done = std::move(done), why = to.error()] { done(why, nullptr); });
+    data_.post([done = std::move(done), why = to.error()] { done(why, nullptr); });
     return [] {};
   }
   auto link = std::make_shared<link_core>(shared_from_this(), std::move(*to), std::move(mine));
@@ -172,7 +172,7 @@ std::function<void()> fabric_core::connect(std::string address, duration limit, 
     {
       const std::lock_guard lock(self->mutex_);
       if (self->closing_) return done(error(errc::closed, "the fabric is closed"), nullptr);
-      self->links_.emplace(link->id(), link);
+      self->dialled_.emplace(link->id(), link);
     }
     auto timer = std::make_shared<asio::steady_timer>(self->data_.context());
     timer->expires_after(limit);
@@ -207,13 +207,15 @@ void fabric_core::operation_arrived(std::shared_ptr<link_side> side, const links
   arrived.fail(error(errc::no_handler, fmt::format("service {} is not offered here", begun.terms.service)));
 }
 
-void fabric_core::link_ended(const id128& session) {
+void fabric_core::link_ended(const link_core& link) {
   std::shared_ptr<link_core> last; // released outside the lock
   {
     const std::lock_guard lock(mutex_);
-    if (const auto found = links_.find(session); found != links_.end()) {
+    for (auto* ends : {&dialled_, &accepted_}) {
+      const auto found = ends->find(link.id());
+      if (found == ends->end() || found->second.get() != &link) continue;
       last = std::move(found->second);
-      links_.erase(found);
+      ends->erase(found);
     }
   }
   if (const auto shards = shards_.load()) shards->link_ended();
@@ -222,7 +224,9 @@ void fabric_core::link_ended(const id128& session) {
 std::vector<std::shared_ptr<link_core>> fabric_core::links() const {
   std::vector<std::shared_ptr<link_core>> all;
   const std::lock_guard lock(mutex_);
-  for (const auto& [id, link] : links_) all.push_back(link);
+  for (const auto* ends : {&dialled_, &accepted_}) {
+    for (const auto& [id, link] : *ends) all.push_back(link);
+  }
   return all;
 }
 
@@ -254,9 +258,8 @@ void fabric_core::close(duration patience, std::function<void()> done) {
 }
 
 void fabric_core::close_links(std::function<void()> done) {
-  auto all = std::shared_ptr<void>(nullptr, [self = shared_from_this(), done = std::move(done)](void*) {
-    asio::post(self->data_.context(), done);
-  });
+  auto all = std::shared_ptr<void>(
+      nullptr, [self = shared_from_this(), done = std::move(done)](void*) { self->data_.post(done); });
   for (const auto& link : links()) link->close(errc::closed, [all] {});
 }
 

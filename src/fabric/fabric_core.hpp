@@ -14,6 +14,7 @@
 
 #include <boost/asio/any_completion_executor.hpp>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -37,6 +38,8 @@ public:
   [[nodiscard]] worker& worker_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
+  /// Whether new work is refused.
+  [[nodiscard]] bool closing() const noexcept { return closing_; }
   [[nodiscard]] publications& published() noexcept { return *publications_; }
   [[nodiscard]] user_service& users() noexcept { return *users_; }
 
@@ -54,7 +57,7 @@ public:
 
   // From a link.
   void operation_arrived(std::shared_ptr<link_side> side, const links::incoming& begun);
-  void link_ended(const id128& session);
+  void link_ended(const link_core& link);
 
   /// Closes at once and joins the threads. Not from one of them.
   void shut_down();
@@ -81,10 +84,12 @@ private:
   boost::asio::ip::tcp::acceptor acceptor_; ///< on the data thread
   std::uint32_t greeting_ = 0;              ///< accepted connections that have not said who they are
   boost::asio::steady_timer accept_pause_;
-  mutable std::mutex mutex_; ///< guards links_ and ended_: never held while calling out
-  std::unordered_map<id128, std::shared_ptr<link_core>> links_;
-  metrics ended_; ///< counts of links that are gone
-  bool closing_ = false;
+  mutable std::mutex mutex_; ///< guards the links and ended_: never held while calling out
+  // Links by session, one map for each end: a fabric that links with itself holds both.
+  std::unordered_map<id128, std::shared_ptr<link_core>> dialled_;
+  std::unordered_map<id128, std::shared_ptr<link_core>> accepted_;
+  metrics ended_;                     ///< counts of links that are gone
+  std::atomic<bool> closing_ = false; ///< set under mutex_
   std::shared_ptr<publications> publications_;
   std::shared_ptr<user_service> users_;
   std::atomic<std::shared_ptr<service>> shards_;

@@ -52,24 +52,33 @@ public:
       : done_(std::move(handler), thread) {
     sum_.verified = verified;
   }
-  ~transfer_end() { begun ? done_(code_, std::move(sum_)) : done_.later(code_, std::move(sum_)); }
 
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
+
+  /// It will have so many operations.
+  void expect(std::size_t operations) noexcept { left_ = operations; }
 
   void ended(links::outcome&& part) {
     sum_.bytes += part.bytes;
     sum_.resent += part.resent;
-    if (!part.code || code_) return;
-    code_ = part.code;
-    sum_.where = std::move(part.where);
+    if (part.code && !code_) {
+      code_ = part.code;
+      sum_.where = std::move(part.where);
+    }
+    if (--left_ == 0) done_(code_, std::move(sum_));
   }
 
-  bool begun = false; ///< it has operations; else it ends inside the caller's call
+  /// It has none.
+  void refuse(const error& why) {
+    sum_.where = why.where();
+    done_.later(why.code(), std::move(sum_));
+  }
 
 private:
   pending<transfer_result> done_;
   transfer_result sum_;
   error_code code_;
+  std::size_t left_ = 0; ///< of its operations, those that have not ended
 };
 
 } // namespace
@@ -93,14 +102,17 @@ void link::close() {
 
 void link::start_open(std::string name, handler_of<remote_region> handler) {
   pending<remote_region> done(std::move(handler), core_->fabric().data());
+  if (core_->fabric().closing()) return done.later(errc::closed, {});
   const auto payload = encode_open(std::string_view(name).substr(0, longest_region_name + 1));
   links::operation_request asked{.kind = wire::operation_kind::request,
-                                .service = static_cast<std::uint16_t>(service_id::regions),
-                                .carries = lane::standard,
-                                .payload = payload,
-                                .deadline = deadline_of({}, core_->fabric().limits())};
-  const auto id = connect_slot(done.slot(), core_, lane::standard);
-  submit(core_, std::move(asked), on_end([done = std::move(done), name = std::move(name)](links::outcome&& ended) mutable {
+                                 .service = static_cast<std::uint16_t>(service_id::regions),
+                                 .carries = lane::standard,
+                                 .payload = payload,
+                                 .deadline = deadline_of({}, core_->fabric().limits())};
+  const auto id = std::make_shared<links::operation_id>(0);
+  connect_slot(done.slot(), core_, lane::standard, {id});
+  submit(core_, std::move(asked),
+         on_end([done = std::move(done), name = std::move(name)](links::outcome&& ended) mutable {
            remote_region found;
            if (!ended.code) {
              if (auto opened = decode_opened(ended.payload)) {
@@ -120,18 +132,22 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
   const auto& limits = core_->fabric().limits();
   const auto verify = options.verify.value_or(limits.verify);
   auto end = std::make_shared<transfer_end>(std::move(handler), core_->side_of(options.lane).on(), verify);
+  if (core_->fabric().closing()) return end->refuse(error(errc::closed, "the fabric is closing"));
   auto parts = cut(pieces, local, remote);
-  if (options.notify.size() > most_notify) parts = error(errc::too_large, fmt::format("notify: at most {} bytes", most_notify));
+  if (options.notify.size() > most_notify)
+    parts = error(errc::too_large, fmt::format("notify: at most {} bytes", most_notify));
   if (parts && parts->size() > 1 && !options.notify.empty()) {
     parts = error(errc::too_large, "a list this long cannot notify: send a request when it is complete");
   }
-  if (!parts) return end->ended({.code = parts.error().code(), .where = parts.error().where()});
+  if (!parts) return end->refuse(parts.error());
   const auto deadline = deadline_of(options.deadline, limits);
-  end->begun = true;
-  std::vector<std::shared_ptr<links::operation_id>> ids;
-  for (auto& part : *parts) {
+  end->expect(parts->size());
+  std::vector<operation_place> ids;
+  for (std::size_t i = 0; i < parts->size(); ++i) ids.push_back(std::make_shared<links::operation_id>(0));
+  connect_slot(end->slot(), core_, options.lane, ids);
+  for (std::size_t i = 0; i < parts->size(); ++i) {
+    auto& part = (*parts)[i];
     part.access.notify = options.notify;
-    ids.push_back(std::make_shared<links::operation_id>(0));
     const auto payload = encode(part.access);
     submit(core_,
            {.kind = way == direction::write ? wire::operation_kind::write : wire::operation_kind::read,
@@ -143,27 +159,20 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
             .deadline = deadline,
             .stall = options.stall.value_or(limits.stall_default),
             .wait_when_full = options.when_full == when_full::wait},
-           on_end([end](links::outcome&& ended) { end->ended(std::move(ended)); }), ids.back());
+           on_end([end](links::outcome&& ended) { end->ended(std::move(ended)); }), ids[i]);
   }
-  auto slot = end->slot();
-  if (!slot.is_connected()) return;
-  slot.assign([ids = std::move(ids), weak = std::weak_ptr(core_), on = options.lane](boost::asio::cancellation_type) {
-    const auto live = weak.lock();
-    if (!live) return;
-    live->side_of(on).run([ids](links::engine& engine) {
-      for (const auto& id : ids) engine.cancel(*id, errc::cancelled);
-    });
-  });
 }
 
 void link::start_request(std::span<const std::byte> payload, request_options options, handler_of<response> handler) {
   const auto& limits = core_->fabric().limits();
   auto& side = core_->side_of(options.lane);
   pending<response> done(std::move(handler), side.on());
+  if (core_->fabric().closing()) return done.later(errc::closed, {});
   if (payload.size() > limits.request_max.value()) {
     return done.later(errc::too_large, {.payload = {}, .where = fmt::format("a request of {} bytes", payload.size())});
   }
-  const auto id = connect_slot(done.slot(), core_, options.lane);
+  const auto id = std::make_shared<links::operation_id>(0);
+  connect_slot(done.slot(), core_, options.lane, {id});
   submit(core_,
          {.kind = wire::operation_kind::request,
           .service = static_cast<std::uint16_t>(service_id::user),

@@ -81,7 +81,7 @@ void link_core::channel_lost(lane on, std::uint32_t epoch, const error& why) {
 
 void link_core::break_off(const error& how) {
   // Posted, not run: the engine that says so is still on the stack.
-  boost::asio::post(thread_.context(), [self = shared_from_this(), how] {
+  thread_.post([self = shared_from_this(), how] {
     self->with_session([self, how](links::session& session) {
       if (session.state() == links::session_state::ended) return;
       session.close(errc::protocol_error);
@@ -93,15 +93,7 @@ void link_core::break_off(const error& how) {
 void link_core::close(errc reason, std::function<void()> done) {
   with_session([self = shared_from_this(), reason, done = std::move(done)](links::session& session) mutable {
     session.close(reason == errc::closed ? errc::peer_closed : reason);
-    if (self->alive()) {
-      {
-        const std::lock_guard lock(self->end_mutex_);
-        self->end_ = error(reason);
-      }
-      self->alive_.store(false, std::memory_order_release);
-      self->fabric_->link_ended(self->id());
-    }
-    self->end_sides(error(reason), std::move(done));
+    self->finish(error(reason), std::move(done));
   });
 }
 
@@ -244,19 +236,20 @@ void link_core::linked() {
 
 void link_core::ended(const error& why) {
   if (!alive()) return;
-  {
-    const std::lock_guard lock(end_mutex_);
-    end_ = why;
-  }
-  alive_.store(false, std::memory_order_release);
   fabric_->log().info("link with {} ended: {}", peer(), why.message());
-  drop_session();
-  fabric_->link_ended(id());
-  end_sides(why, nullptr);
-  if (auto done = std::exchange(on_linked_, nullptr)) done(why);
+  finish(why, nullptr);
 }
 
-void link_core::end_sides(const error& why, std::function<void()> done) {
+/// `done` is called when both sides are fenced and all operations completed.
+void link_core::finish(const error& why, std::function<void()> done) {
+  if (alive()) {
+    {
+      const std::lock_guard lock(end_mutex_);
+      end_ = why;
+    }
+    alive_.store(false, std::memory_order_release);
+    fabric_->link_ended(*this);
+  }
   drop_session();
   timer_.cancel();
   // The second side to end tells; a shared object counts by its owners.
@@ -264,6 +257,7 @@ void link_core::end_sides(const error& why, std::function<void()> done) {
     if (done) done();
   });
   for (auto* side : {&realtime_, &data_}) side->run([side, why, both](links::engine&) { side->end(why); });
+  if (auto linked = std::exchange(on_linked_, nullptr)) linked(why);
 }
 
 void link_core::frame_arrived(lane, const wire::frame_header& header, std::span<const std::byte> body) {
@@ -287,10 +281,10 @@ void link_core::channel_failed(lane, std::uint32_t, const error& why) {
   control_.reset();
   // Whoever closes before it answered does not speak our protocol, or does not want to.
   const bool greeting = session_.state() == links::session_state::greeting;
-  session_.disconnected(greeting && why.code() == errc::path_failed
-                            ? error(errc::not_weft, fmt::format("{}:{}: closed before it answered", address_.host,
-                                                                address_.port))
-                            : why);
+  session_.disconnected(
+      greeting && why.code() == errc::path_failed
+          ? error(errc::not_weft, fmt::format("{}:{}: closed before it answered", address_.host, address_.port))
+          : why);
 }
 
 } // namespace weft::fabrics

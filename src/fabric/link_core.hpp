@@ -94,7 +94,7 @@ private:
   template <class Work>
   void with_session(Work&& work);
   void set_timer();
-  void end_sides(const error& why, std::function<void()> done);
+  void finish(const error& why, std::function<void()> done);
 
   std::shared_ptr<fabric_core> fabric_;
   worker& thread_; ///< the data worker

@@ -16,9 +16,7 @@ namespace weft::fabrics {
 
 class link_core;
 
-class link_side final : public batched,
-                        public links::host,
-                        public path::tcp::driver {
+class link_side final : public batched, public links::host, public path::tcp::driver {
 public:
   link_side(worker& on, link_core& core, const tunables& limits, std::span<const lane> lanes, bool dialled);
 

@@ -18,8 +18,8 @@ result<memory::piece_list> locate(const publication& target, std::span<const run
   for (const auto& each : runs) {
     const auto end = each.offset + each.stride * (each.count - 1) + each.length;
     if (end > bytes.size()) {
-      return error(errc::out_of_region, fmt::format("bytes up to {} of region '{}', which has {}", end, target.name,
-                                                    bytes.size()));
+      return error(errc::out_of_region,
+                   fmt::format("bytes up to {} of region '{}', which has {}", end, target.name, bytes.size()));
     }
     for (std::uint64_t i = 0; i < each.count; ++i) {
       pieces.add(bytes.subspan(each.offset + i * each.stride, each.length));
@@ -103,8 +103,8 @@ void publications::transferred(const call& begun, const region_access& access) {
   const bool writes = begun.terms().kind == wire::operation_kind::write;
   if (!found) return begun.fail(error(errc::revoked, "the region is no longer published"));
   if (!permits(found->allowed, writes ? rights::write : rights::read)) {
-    return begun.fail(error(errc::permission_denied, fmt::format("region '{}' may not be {}", found->name,
-                                                                 writes ? "written" : "read")));
+    return begun.fail(error(errc::permission_denied,
+                            fmt::format("region '{}' may not be {}", found->name, writes ? "written" : "read")));
   }
   auto pieces = locate(*found, access.runs);
   if (!pieces) return begun.fail(pieces.error());

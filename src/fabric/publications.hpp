@@ -30,7 +30,7 @@ struct publication {
   rights allowed{};
   std::function<void()> on_gone;
   std::mutex mutex;
-  bool revoked = false;                                      ///< under mutex
+  bool revoked = false;                                                   ///< under mutex
   std::map<std::pair<const link_side*, links::operation_id>, call> users; ///< under mutex: operations under way
 };
 

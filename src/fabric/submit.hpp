@@ -12,11 +12,15 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/asio/system_executor.hpp>
+
+#include <tuple>
 
 namespace weft::fabrics {
 
 /// A handler with its executor kept alive, that runs there exactly once and never inside the call that began its
-/// operation. `thread` completes it, and is where a handler without an executor runs.
+/// operation. `thread` completes it, and is where a handler without an executor runs. One that is destroyed before it
+/// was completed, because its fabric has ended, completes with `closed`.
 template <class... Result>
 class pending {
 public:
@@ -26,36 +30,47 @@ public:
       : thread_(&thread), handler_(std::move(then)),
         executor_(boost::asio::prefer(boost::asio::get_associated_executor(handler_, thread.executor()),
                                       boost::asio::execution::outstanding_work.tracked)) {}
+  pending(pending&&) noexcept = default;
+  pending& operator=(pending&&) = delete;
+  ~pending() {
+    if (!handler_) return;
+    // Its thread is no more: a handler without an executor of its own runs on the system's.
+    const auto system = boost::asio::system_executor();
+    boost::asio::post(system, [own = boost::asio::get_associated_executor(handler_, system),
+                               ending = bind()]() mutable { boost::asio::dispatch(own, std::move(ending)); });
+  }
 
   /// The end of an operation, on `thread` or elsewhere.
   void operator()(error_code code, Result... result) {
-    if (thread_->here() && !thread_->initiating()) {
-      boost::asio::dispatch(executor_, bind(code, std::move(result)...));
-    } else {
-      later(code, std::move(result)...);
-    }
+    if (!thread_->here() || thread_->initiating()) return later(code, std::move(result)...);
+    code_ = code;
+    result_ = {std::move(result)...};
+    run();
   }
 
-  /// The end of one that never began, from inside the caller's own call.
+  /// The end of one that never began, or that ends inside the caller's own call.
   void later(error_code code, Result... result) {
-    boost::asio::post(thread_->context(),
-                      [executor = executor_, run = bind(code, std::move(result)...)]() mutable {
-                        boost::asio::dispatch(executor, std::move(run));
-                      });
+    code_ = code;
+    result_ = {std::move(result)...};
+    thread_->post([self = std::move(*this)]() mutable { self.run(); });
   }
 
   [[nodiscard]] auto slot() const noexcept { return boost::asio::get_associated_cancellation_slot(handler_); }
 
 private:
-  auto bind(error_code code, Result... result) {
-    return [then = std::move(handler_), code, ... values = std::move(result)]() mutable {
-      std::move(then)(code, std::move(values)...);
+  void run() { boost::asio::dispatch(executor_, bind()); }
+
+  auto bind() {
+    return [then = std::move(handler_), code = code_, result = std::move(result_)]() mutable {
+      std::apply([&](Result&... values) { std::move(then)(code, std::move(values)...); }, result);
     };
   }
 
   worker* thread_;
   handler handler_;
   boost::asio::any_completion_executor executor_;
+  error_code code_ = errc::closed;
+  std::tuple<Result...> result_;
 };
 
 /// When an operation with this deadline must end.
@@ -67,11 +82,11 @@ private:
 /// Starts `asked` on its lane; `payload` is copied if the caller is on another thread. `owner` completes it. The id is
 /// stored into `*id` on the lane's thread, for cancel().
 inline void submit(const std::shared_ptr<link_core>& core, links::operation_request asked,
-                   std::unique_ptr<links::completion> owner,
-                   std::shared_ptr<links::operation_id> id = nullptr) {
+                   std::unique_ptr<links::completion> owner, std::shared_ptr<links::operation_id> id) {
   auto& side = core->side_of(asked.carries);
   const auto begin = [core](links::engine& engine, links::operation_request&& request,
-                            std::unique_ptr<links::completion> then, const std::shared_ptr<links::operation_id>& place) {
+                            std::unique_ptr<links::completion> then,
+                            const std::shared_ptr<links::operation_id>& place) {
     if (!core->alive()) {
       const auto why = core->end_reason();
       return then->complete({.code = why.code(), .where = why.where()});
@@ -90,19 +105,20 @@ inline void submit(const std::shared_ptr<link_core>& core, links::operation_requ
   });
 }
 
-/// Lets the slot, if there is one, cancel the operation whose id will be in the returned place.
+using operation_place = std::shared_ptr<links::operation_id>;
+
+/// Lets the slot, if there is one, cancel the operations whose ids will be in `places`. Before they are submitted: once
+/// one has ended, handler and slot may be gone.
 template <class Slot>
-std::shared_ptr<links::operation_id> connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on) {
-  if (!slot.is_connected()) return nullptr;
-  auto id = std::make_shared<links::operation_id>(0);
-  slot.assign([id, weak = std::weak_ptr(core), on](boost::asio::cancellation_type) {
+void connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on, std::vector<operation_place> places) {
+  if (!slot.is_connected()) return;
+  slot.assign([places = std::move(places), weak = std::weak_ptr(core), on](boost::asio::cancellation_type) {
     const auto live = weak.lock();
     if (!live) return;
-    live->side_of(on).run([id](links::engine& engine) {
-      if (*id != 0) engine.cancel(*id, errc::cancelled);
+    live->side_of(on).run([places](links::engine& engine) {
+      for (const auto& id : places) engine.cancel(*id, errc::cancelled);
     });
   });
-  return id;
 }
 
 } // namespace weft::fabrics

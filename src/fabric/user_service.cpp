@@ -11,7 +11,8 @@ void user_service::on_request(request_handler handler, boost::asio::any_io_execu
 
 void user_service::on_notification(notification_handler handler, boost::asio::any_io_executor executor) {
   using entry = entry<notification_handler>;
-  notification_.store(handler ? std::make_shared<const entry>(entry{std::move(handler), std::move(executor)}) : nullptr);
+  notification_.store(handler ? std::make_shared<const entry>(entry{std::move(handler), std::move(executor)})
+                              : nullptr);
 }
 
 void user_service::arrived(const call& begun, std::span<const std::byte> payload) {
@@ -22,17 +23,15 @@ void user_service::arrived(const call& begun, std::span<const std::byte> payload
   incoming_request request(
       std::make_unique<reply_slot>(reply_slot{begun, std::vector(payload.begin(), payload.end())}));
   if (!entry->executor) return entry->handler(std::move(request));
-  boost::asio::post(entry->executor, [entry, request = std::move(request)]() mutable {
-    entry->handler(std::move(request));
-  });
+  boost::asio::post(entry->executor,
+                    [entry, request = std::move(request)]() mutable { entry->handler(std::move(request)); });
 }
 
 void user_service::notify(notification words) {
   const auto entry = notification_.load();
   if (!entry) return;
   if (!entry->executor) return entry->handler(std::move(words));
-  boost::asio::post(entry->executor,
-                    [entry, words = std::move(words)]() mutable { entry->handler(std::move(words)); });
+  boost::asio::post(entry->executor, [entry, words = std::move(words)]() mutable { entry->handler(std::move(words)); });
 }
 
 } // namespace weft::fabrics

@@ -25,8 +25,10 @@ worker::~worker() {
 
 void worker::stop() {
   if (!thread_.joinable()) return;
-  context_.stop();
+  boost::asio::post(context_, [this] { context_.stop(); });
   thread_.join();
+  stopped_ = true;
+  while (posting_ != 0) std::this_thread::yield();
   work_.reset();
   context_.drop_handlers();
 }
@@ -59,7 +61,7 @@ void worker::settle() {
   for (const auto& part : touched_) part->touched = false;
   touched_.clear();
   if (!rail_.idle() && !std::exchange(again_, true)) {
-    boost::asio::post(context_, [this] {
+    post([this] {
       again_ = false;
       begin();
       end();

@@ -10,6 +10,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -42,9 +43,9 @@ public:
   worker& operator=(const worker&) = delete;
 
   [[nodiscard]] boost::asio::io_context& context() noexcept { return context_; }
-  [[nodiscard]] boost::asio::io_context::executor_type executor() noexcept { return context_.get_executor(); }
+  [[nodiscard]] boost::asio::io_context::executor_type executor() noexcept { return executor_; }
   [[nodiscard]] lanes::scheduler& rail() noexcept { return rail_; }
-  [[nodiscard]] bool here() const noexcept { return thread_.get_id() == std::this_thread::get_id(); }
+  [[nodiscard]] bool here() const noexcept { return executor_.running_in_this_thread(); }
   /// Of the present batch.
   [[nodiscard]] time_point now() const noexcept { return now_; }
 
@@ -56,11 +57,15 @@ public:
   /// Runs `work` on this thread, in a batch: at once when called there, else soon.
   template <class Work>
   void run(Work&& work);
+  /// Runs `work` on this thread soon, in no batch. From any thread. Once the worker has stopped, or stops before it
+  /// came to it, the work is destroyed instead: what must not be lost by that is told by a destructor.
+  template <class Work>
+  void post(Work&& work);
 
   /// Whether a caller's own call is on the stack: completions must not run inside it.
   [[nodiscard]] bool initiating() const noexcept { return initiating_; }
 
-  /// Ends the thread and drops what is queued. Not from the thread itself.
+  /// Ends the thread behind what is queued, and drops what that queued. Not from the thread itself.
   void stop();
 
 private:
@@ -73,6 +78,7 @@ private:
   };
 
   context_type context_{1};
+  boost::asio::io_context::executor_type executor_ = context_.get_executor();
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   lanes::scheduler rail_;
   std::vector<std::shared_ptr<batched>> touched_;
@@ -80,6 +86,8 @@ private:
   int depth_ = 0;
   bool initiating_ = false;
   bool again_ = false; ///< another batch for the scheduler is queued
+  std::atomic<bool> stopped_ = false;
+  std::atomic<int> posting_ = 0; ///< calls of post() that may not know yet that it has stopped
   std::thread thread_;
 };
 
@@ -99,11 +107,18 @@ void worker::run(Work&& work) {
     initiating_ = outer;
     return;
   }
-  boost::asio::post(context_, [this, work = std::forward<Work>(work)]() mutable {
+  post([this, work = std::forward<Work>(work)]() mutable {
     begin();
     work();
     end();
   });
+}
+
+template <class Work>
+void worker::post(Work&& work) {
+  ++posting_;
+  if (!stopped_) boost::asio::post(context_, std::forward<Work>(work));
+  --posting_;
 }
 
 } // namespace weft::fabrics

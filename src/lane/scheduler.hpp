@@ -49,7 +49,7 @@ public:
 private:
   struct queue {
     std::list<flow*> ready;
-    std::list<flow*> spare; ///< nodes for reuse: queueing allocates nothing once warm
+    std::list<flow*> spare;   ///< nodes for reuse: queueing allocates nothing once warm
     std::int64_t deficit = 0; ///< bytes it may send; below 0 when the last slice was larger than what was left
   };
 

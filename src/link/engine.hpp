@@ -8,6 +8,7 @@
 #include "lane/scheduler.hpp"
 #include "link/operation.hpp"
 #include "link/outbox.hpp"
+#include "link/round.hpp"
 #include "path/channel.hpp"
 
 #include <array>
@@ -26,7 +27,7 @@ struct operation_request {
   std::span<const std::byte> payload = {}; ///< copied during start()
   memory::piece_list pieces = {};
   std::vector<std::uint32_t> slice_crcs = {}; ///< write: the CRC32C of each slice if known, else empty
-  std::uint32_t slice_size = 0;          ///< 0: the tunable
+  std::uint32_t slice_size = 0;               ///< 0: the tunable
   time_point deadline = time_point::max();
   duration stall = duration::max();
   bool wait_when_full = true; ///< else queue_full
@@ -45,13 +46,13 @@ struct engine_counters {
   counter slices_sent;
   counter slices_resent;
   counter slices_verified;
-  counter bytes_verified;  ///< received
-  counter slices_refused;  ///< failed the check here
-  counter slices_dropped;  ///< late, repeated, or of an ended transfer: sent to the sink
+  counter bytes_verified; ///< received
+  counter slices_refused; ///< failed the check here
+  counter slices_dropped; ///< late, repeated, or of an ended transfer: sent to the sink
   counter messages_sent;
   counter messages_repeated; ///< arrived again and were dropped
   counter forced_fences;
-  counter collateral; ///< transfers that resumed because a channel was closed for another's sake
+  counter collateral;       ///< transfers that resumed because a channel was closed for another's sake
   counter operations_begun; ///< of both ends
   counter operations_ended;
   counter operations_failed;
@@ -98,11 +99,12 @@ public:
   /// has verified them, or that nobody wants them any more.
   void supply_read(operation_id id, memory::piece_list pieces, std::vector<std::uint32_t> crcs,
                    std::unique_ptr<completion> owner);
-  /// Ends it. With an error, `where` says what failed. Success of a read is not said but shown by its bytes, and that of
-  /// a write only once its data is verified: said at another time it becomes handler_failed.
+  /// Ends it. With an error, `where` says what failed. Success of a read is not said but shown by its bytes, and that
+  /// of a write only once its data is verified: said at another time it becomes handler_failed.
   void respond(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload);
 
   // Channels.
+  /// The lane's older channel, if it had one, is down.
   void channel_up(lane on, path::channel& opened);
   /// The channel is closed and fenced at this end: it reads and writes no memory any more.
   void channel_down(lane on);
@@ -156,7 +158,7 @@ private:
     std::uint32_t last_epoch = 0;     ///< of the newest channel that was up here
     std::uint32_t fenced_here = 0;    ///< the newest epoch that the peer was told is fenced here
     std::uint32_t fenced_there = 0;   ///< the newest epoch that the peer says it has fenced
-    std::deque<operation*> round;     ///< with slices to send, in turn
+    links::round round;               ///< transfers with slices to send, in turn
     arrival incoming;
   };
 

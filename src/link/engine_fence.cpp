@@ -10,7 +10,8 @@ void engine::stop(operation& op, const error& why) {
   op.ending.where = why.where();
   op.ending.maybe_executed = op.ours;
   op.ending.bytes = op.in ? op.in->verified_bytes : 0;
-  if (op.ours && !op.answered) push(wire::frame_type::cancel, op.id).header.code = static_cast<std::uint32_t>(why.code());
+  if (op.ours && !op.answered)
+    push(wire::frame_type::cancel, op.id).header.code = static_cast<std::uint32_t>(why.code());
   const bool moved = op.now == phase::moving;
   op.now = phase::stopping;
   op.fence_due = deadline_after(now_, limits_.fence_timeout);
@@ -26,14 +27,12 @@ void engine::stop(operation& op, const error& why) {
 void engine::post_marker(operation& op) {
   const bool sends = op.ours == (op.terms.kind == wire::operation_kind::write);
   auto* channel = state_of(op).channel;
-  if (!sends || op.terms.kind == wire::operation_kind::request || channel == nullptr || !channel->can().one_sided) return;
+  if (!sends || op.terms.kind == wire::operation_kind::request || channel == nullptr || !channel->can().one_sided)
+    return;
   if (op.out && op.out->posts > 0) return; // sent() comes back here
   // A channel takes a marker even when it takes nothing else.
-  std::ignore = channel->post_message({.type = wire::frame_type::marker,
-                                       .epoch = channel->epoch(),
-                                       .received = received_,
-                                       .transfer = op.id},
-                                      {});
+  std::ignore = channel->post_message(
+      {.type = wire::frame_type::marker, .epoch = channel->epoch(), .received = received_, .transfer = op.id}, {});
 }
 
 /// Nothing of it has begun, or nothing will: no fence is needed.
@@ -81,10 +80,7 @@ void engine::forget_in_lane(operation& op) {
   auto* state = state_of(op.terms.carries);
   if (state == nullptr) return;
   if (state->incoming.into == &op) state->incoming.into = nullptr;
-  if (op.out && op.out->queued) {
-    std::erase(state->round, &op);
-    op.out->queued = false;
-  }
+  if (op.out) state->round.remove(op);
 }
 
 void engine::want_channel(lane_state& on) {

@@ -11,7 +11,8 @@ constexpr std::uint64_t accepting_end = std::uint64_t{1} << 63;
 } // namespace
 
 engine::engine(host& actions, lanes::scheduler& rail, const tunables& limits, std::span<const lane> lanes, bool dialled)
-    : host_(actions), rail_(rail), limits_(limits), id_bit_(dialled ? 0 : accepting_end), outbox_(limits.message_window) {
+    : host_(actions), rail_(rail), limits_(limits), id_bit_(dialled ? 0 : accepting_end),
+      outbox_(limits.message_window) {
   for (const auto on : lanes) lanes_.emplace_back(*this, on);
 }
 
@@ -52,8 +53,8 @@ operation_id engine::start(operation_request&& asked, std::unique_ptr<completion
   op.deadline = asked.deadline;
   op.stall = asked.kind == wire::operation_kind::request ? duration::max() : asked.stall;
   op.ending.verified = asked.verify;
-  op.slices = {asked.pieces.length(), asked.slice_size != 0 ? asked.slice_size
-                                                            : static_cast<std::uint32_t>(limits_.slice_size.value())};
+  op.slices = {asked.pieces.length(),
+               asked.slice_size != 0 ? asked.slice_size : static_cast<std::uint32_t>(limits_.slice_size.value())};
   op.terms = {.service = asked.service,
               .kind = asked.kind,
               .carries = asked.carries,
@@ -77,8 +78,8 @@ operation_id engine::start(operation_request&& asked, std::unique_ptr<completion
     waiting_.push_back(id);
     schedule(op);
   } else {
-    end_early(op, error(errc::queue_full, fmt::format("{} operations of {} bytes are outstanding", ours_begun_,
-                                                      ours_bytes_)));
+    end_early(op, error(errc::queue_full,
+                        fmt::format("{} operations of {} bytes are outstanding", ours_begun_, ours_bytes_)));
     return 0;
   }
   return id;
@@ -166,8 +167,8 @@ void engine::respond(operation_id id, error_code code, std::string_view where, s
   }
 }
 
-void engine::push_response(operation_id id, error_code code, std::string_view where,
-                           std::span<const std::byte> payload, bool data_sent) {
+void engine::push_response(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload,
+                           bool data_sent) {
   auto& message = push(wire::frame_type::response, id);
   message.header.argument = data_sent ? 1 : 0;
   message.header.code = code ? static_cast<std::uint32_t>(to_errc(code)) : 0;

@@ -21,8 +21,7 @@ operation* engine::receiving(const wire::frame_header& header) noexcept {
 bool engine::plausible(const operation& op, const wire::frame_header& header) noexcept {
   const bool checked = (header.flags & wire::flag_body_crc) != 0;
   return header.index < op.slices.count() && header.offset == op.slices.offset(header.index) &&
-         header.body_length == op.slices.length_of(header.index) &&
-         (checked || op.terms.verify == verify_mode::wire);
+         header.body_length == op.slices.length_of(header.index) && (checked || op.terms.verify == verify_mode::wire);
 }
 
 /// What every slice tells and must have, whether or not somebody wants it.

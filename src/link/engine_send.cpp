@@ -28,10 +28,7 @@ void engine::make_ready(operation& op) {
   if (state.channel == nullptr) want_channel(state);
   const bool window_open = out.unverified < out.window;
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
-  if (!out.queued) {
-    state.round.push_back(&op);
-    out.queued = true;
-  }
+  state.round.push_back(op);
   if (may_send(state)) rail_.ready(state.on, state);
 }
 
@@ -43,18 +40,16 @@ bool engine::may_send(const lane_state& on) const noexcept {
 std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
   std::uint64_t total = 0;
   while (total < quantum && !on.round.empty() && may_send(on) && on.channel->takes_slices()) {
-    auto& op = *on.round.front();
+    auto& op = on.round.front();
     auto& out = *op.out;
-    on.round.pop_front();
-    out.queued = false;
+    on.round.remove(op);
     if (!out.has_slices()) continue;
     const bool repeat = !out.again.empty();
     const auto index = repeat ? out.again.back() : out.next;
     const auto length = op.slices.length_of(index);
     if (out.unverified > 0 && out.unverified + length > out.window) continue;
     if (!send_slice(on, op, index)) {
-      on.round.push_front(&op);
-      out.queued = true;
+      on.round.push_front(op);
       return total;
     }
     if (repeat) {
@@ -63,10 +58,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
       ++out.next;
     }
     total += length;
-    if (out.has_slices() && out.unverified < out.window) {
-      on.round.push_back(&op);
-      out.queued = true;
-    }
+    if (out.has_slices() && out.unverified < out.window) on.round.push_back(op);
   }
   return total;
 }

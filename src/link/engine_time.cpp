@@ -34,7 +34,8 @@ void engine::expired(operation& op) {
     return stop(op, error(errc::deadline_exceeded, fmt::format("{} of {} bytes were verified",
                                                                op.in ? op.in->verified_bytes : 0, op.slices.length)));
   }
-  const auto silent_until = op.stall == duration::max() ? time_point::max() : deadline_after(op.last_progress, op.stall);
+  const auto silent_until =
+      op.stall == duration::max() ? time_point::max() : deadline_after(op.last_progress, op.stall);
   if ((op.now == phase::moving || op.now == phase::asked) && silent_until <= now_) {
     return stop(op, error(errc::peer_unresponsive, "no byte was verified for the time of stall"));
   }

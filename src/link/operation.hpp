@@ -23,12 +23,12 @@ using operation_id = std::uint64_t;
 
 /// How an operation ended, for whoever waits for it.
 struct outcome {
-  error_code code;   ///< success, or a weft::errc
-  std::string where = {}; ///< what failed and where; empty on success
+  error_code code;                     ///< success, or a weft::errc
+  std::string where = {};              ///< what failed and where; empty on success
   std::vector<std::byte> payload = {}; ///< of the peer's response
-  std::uint64_t bytes = 0;        ///< verified at the receiver
-  std::uint32_t resent = 0;       ///< slices that were sent more than once
-  std::uint32_t refused = 0;      ///< slices that the receiver's check refused
+  std::uint64_t bytes = 0;             ///< verified at the receiver
+  std::uint32_t resent = 0;            ///< slices that were sent more than once
+  std::uint32_t refused = 0;           ///< slices that the receiver's check refused
   verify_mode verified = verify_mode::slice;
   bool maybe_executed = false; ///< after an error: the peer's handler may have run
 };
@@ -55,17 +55,26 @@ struct slicing {
   }
 };
 
+struct operation;
+
+/// Where a sender stands in its lane's round.
+struct round_place {
+  operation* before = nullptr;
+  operation* behind = nullptr;
+  bool taken = false;
+};
+
 /// The sending half of a transfer.
 struct sender {
   memory::piece_list pieces;
-  std::vector<std::uint32_t> crcs; ///< of each slice, when they are known already; else computed when sent
-  bitmap verified;                 ///< what the receiver told
-  std::uint32_t next = 0;          ///< the first slice that was never given to a channel
+  std::vector<std::uint32_t> crcs;  ///< of each slice, when they are known already; else computed when sent
+  bitmap verified;                  ///< what the receiver told
+  std::uint32_t next = 0;           ///< the first slice that was never given to a channel
   std::vector<std::uint32_t> again; ///< to be given to another channel: the last one was fenced, or they were refused
   std::uint64_t window = 0;
   std::uint64_t unverified = 0; ///< bytes given to a channel and not known to be verified
   std::uint32_t posts = 0;      ///< slices that a channel still reads
-  bool queued = false;          ///< in its lane's round
+  round_place place;
 
   [[nodiscard]] bool has_slices() const noexcept { return !again.empty() || next < verified.size(); }
 };
@@ -102,10 +111,10 @@ struct operation : timed {
   std::optional<receiver> in;
   outcome ending;
   std::vector<std::byte> waiting_payload; ///< queued: the request's payload
-  bool answered = false;       ///< ours: the response is here; the peer's: it was sent
-  bool peer_gone = false;      ///< the peer cancelled it: nobody waits for a response
-  bool awaits_marker = false;  ///< stopping, one-sided: the sender's marker proves the fence
-  bool marker_seen = false;    ///< it came before the stop did
+  bool answered = false;                  ///< ours: the response is here; the peer's: it was sent
+  bool peer_gone = false;                 ///< the peer cancelled it: nobody waits for a response
+  bool awaits_marker = false;             ///< stopping, one-sided: the sender's marker proves the fence
+  bool marker_seen = false;               ///< it came before the stop did
 
   time_point deadline = time_point::max();
   duration stall = duration::max();
@@ -113,9 +122,7 @@ struct operation : timed {
   time_point fence_due = time_point::max(); ///< fencing: when the channel is closed by force
 
   /// Its end is decided, and waits only for channels to let go of its memory.
-  [[nodiscard]] bool fencing() const noexcept {
-    return now == phase::stopping || (now == phase::settling && answered);
-  }
+  [[nodiscard]] bool fencing() const noexcept { return now == phase::stopping || (now == phase::settling && answered); }
 };
 
 } // namespace weft::links

@@ -118,7 +118,8 @@ bool session::resumed(const wire::hello& peer) {
   for (std::size_t i = 0; i < lane_count; ++i) {
     const auto on = static_cast<lane>(i);
     const auto& channel = channels_[i];
-    if (channel.state == channel_state::waiting) send_channel_frame(wire::frame_type::channel_wanted, on, channel.epoch);
+    if (channel.state == channel_state::waiting)
+      send_channel_frame(wire::frame_type::channel_wanted, on, channel.epoch);
   }
   return true;
 }
@@ -213,7 +214,8 @@ void session::channel_opened(lane on, std::uint32_t epoch) {
 
 void session::channel_lost(lane on, std::uint32_t epoch) {
   auto& channel = channels_[static_cast<std::size_t>(on)];
-  if (epoch != channel.epoch || channel.state == channel_state::closed || channel.state == channel_state::waiting) return;
+  if (epoch != channel.epoch || channel.state == channel_state::closed || channel.state == channel_state::waiting)
+    return;
   const bool was_open = channel.state == channel_state::open;
   const bool flapped = !was_open || now_ - channel.opened_at < settled_after;
   channel.flaps = flapped ? channel.flaps + 1 : 0;

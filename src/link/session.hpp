@@ -37,11 +37,11 @@ protected:
 };
 
 enum class session_state : std::uint8_t {
-  idle,        ///< not started
-  dialling,    ///< the dialling end waits for its connection
-  greeting,    ///< hello was sent, the answer is awaited
+  idle,     ///< not started
+  dialling, ///< the dialling end waits for its connection
+  greeting, ///< hello was sent, the answer is awaited
   established,
-  broken,      ///< the connection is lost: the dialling end waits to redial, the other for the redial
+  broken, ///< the connection is lost: the dialling end waits to redial, the other for the redial
   ended,
 };
 

@@ -52,8 +52,8 @@ void buffer_pool::acquire(const void* borrower, std::uint64_t bytes, granted the
   {
     const std::lock_guard lock(mutex_);
     // One borrower is served in order; one that waits for its own share keeps nobody else.
-    const bool first = std::none_of(waiting_.begin(), waiting_.end(),
-                                    [&](const waiter& other) { return other.borrower == borrower; });
+    const bool first =
+        std::none_of(waiting_.begin(), waiting_.end(), [&](const waiter& other) { return other.borrower == borrower; });
     if (!first || !has_room(borrower, blocks)) {
       waiting_.push_back({borrower, blocks, std::move(then)});
       return;

@@ -45,7 +45,7 @@ public:
   /// many entries were filled.
   std::size_t gather(std::uint64_t offset, std::uint64_t length, std::span<iovec> out) const noexcept {
     auto at = std::upper_bound(pieces_.begin(), pieces_.end(), offset,
-                                  [](std::uint64_t wanted, const piece& candidate) { return wanted < candidate.start; });
+                               [](std::uint64_t wanted, const piece& candidate) { return wanted < candidate.start; });
     std::size_t filled = 0;
     if (at != pieces_.begin()) --at;
     for (; length > 0 && filled < out.size() && at != pieces_.end(); ++at) {

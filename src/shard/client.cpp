@@ -51,24 +51,45 @@ void client_core::connected(std::size_t index, const error& failure, std::shared
 }
 
 canceller client_core::ask(std::size_t index, asking what, answered then) {
-  auto state = std::make_shared<flight>();
-  // Behind the present call, so that `then` never runs inside it.
-  boost::asio::post(fabric_->data().context(), [self = shared_from_this(), index, what = std::move(what),
-                                                then = std::move(then), state]() mutable {
-    self->fabric_->data().run([&] {
-      self->with_link(index, [self, index, what = std::move(what), then = std::move(then),
-                              state](const error& failure) mutable {
-        if (state->cancelled) return then({.code = errc::cancelled});
-        if (failure.code() != errc{}) return then({.code = failure.code(), .where = failure.where()});
-        self->send(index, std::move(what), std::move(then), state);
-      });
+  auto state = std::make_shared<flight>(fabric_->data().context());
+  state->then = std::move(then);
+  const auto begin = [self = shared_from_this(), index, state](asking&& asked) {
+    if (!state->then) return;
+    // An attempt to connect has a deadline of its own, which may be far behind this one's.
+    const auto silent_at = deadline_after(clock::now(), asked.stall);
+    const bool stall_first = silent_at < asked.deadline;
+    state->patience.expires_at(std::min(silent_at, asked.deadline));
+    state->patience.async_wait([self, state, stall_first](error_code aborted) {
+      const auto code = stall_first ? errc::peer_unresponsive : errc::deadline_exceeded;
+      if (!aborted) self->give_up(state, {.code = code, .where = "no link yet"});
     });
-  });
-  return [state] {
-    state->cancelled = true;
-    if (!state->link) return;
-    state->link->side_of(state->on).run([id = state->id](links::engine& engine) { engine.cancel(*id, errc::cancelled); });
+    self->with_link(index, [self, index, asked = std::move(asked), state](const error& failure) mutable {
+      state->patience.cancel();
+      if (!state->then) return;
+      auto then = std::exchange(state->then, nullptr);
+      if (failure.code() != errc{}) return then({.code = failure.code(), .where = failure.where()});
+      self->send(index, std::move(asked), std::move(then), state);
+    });
   };
+  // Behind the present call, so that `then` never runs inside it.
+  fabric_->data().post([self = shared_from_this(), begin, what = std::move(what)]() mutable {
+    self->fabric_->data().run([&] { begin(std::move(what)); });
+  });
+  return [self = shared_from_this(), state] {
+    if (state->then) {
+      self->fabric_->data().post([self, state] { self->give_up(state, {.code = errc::cancelled}); });
+    } else if (state->link) {
+      state->link->side_of(state->on).run(
+          [id = state->id](links::engine& engine) { engine.cancel(*id, errc::cancelled); });
+    }
+  };
+}
+
+/// Ends an asking for which there is no link yet.
+void client_core::give_up(const std::shared_ptr<flight>& state, links::outcome&& why) {
+  state->patience.cancel();
+  if (!state->then) return;
+  fabric_->data().run([then = std::exchange(state->then, nullptr), &why] { then(std::move(why)); });
 }
 
 void client_core::send(std::size_t index, asking what, answered then, const std::shared_ptr<flight>& state) {
@@ -88,10 +109,9 @@ void client_core::send(std::size_t index, asking what, answered then, const std:
                    .stall = what.stall},
                   fabrics::on_end([self = shared_from_this(), then = std::move(then)](links::outcome&& ended) mutable {
                     // A realtime lane ends on its own thread; jobs live on this one.
-                    boost::asio::post(self->fabric_->data().context(),
-                                      [self, then = std::move(then), ended = std::move(ended)]() mutable {
-                                        self->fabric_->data().run([&] { then(std::move(ended)); });
-                                      });
+                    self->fabric_->data().post([self, then = std::move(then), ended = std::move(ended)]() mutable {
+                      self->fabric_->data().run([&] { then(std::move(ended)); });
+                    });
                   }),
                   state->id);
 }
@@ -105,9 +125,8 @@ canceller client_core::ask_any(const asking& what, answered then) {
   };
   auto state = std::make_shared<race>(race{std::move(then), replicas_.size(), {}, {}});
   if (replicas_.empty()) {
-    boost::asio::post(fabric_->data().context(), [state] {
-      state->then({.code = errc::invalid_argument, .where = "a client without replicas"});
-    });
+    fabric_->data().post(
+        [state] { state->then({.code = errc::invalid_argument, .where = "a client without replicas"}); });
     return [] {};
   }
   for (std::size_t i = 0; i < replicas_.size(); ++i) {

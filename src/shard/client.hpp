@@ -8,6 +8,8 @@
 
 #include "weft/shard_client.hpp"
 
+#include <boost/asio/steady_timer.hpp>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,20 +23,20 @@ struct replica {
   std::shared_ptr<fabrics::link_core> link;
   bool connecting = false;
   std::vector<std::function<void(const error&)>> waiting;
-  time_point retry_at{};       ///< after a failed attempt: until then the same failure is the answer
-  std::uint32_t failures = 0;  ///< attempts in a row
+  time_point retry_at{};      ///< after a failed attempt: until then the same failure is the answer
+  std::uint32_t failures = 0; ///< attempts in a row
   error failure;
 };
 
 /// What a job asks of one replica.
 struct asking {
   wire::operation_kind kind = wire::operation_kind::request;
-  command what;
+  command what = {};
   lane carries = lane::standard;
   verify_mode verify = verify_mode::slice;
   memory::piece_list pieces = {};
   std::vector<std::uint32_t> slice_crcs = {};
-  time_point deadline;
+  time_point deadline = {};
   duration stall = duration::max();
 };
 
@@ -58,7 +60,10 @@ public:
 private:
   /// The state of an asking between ask() and its end.
   struct flight {
-    bool cancelled = false;
+    explicit flight(boost::asio::io_context& context) : patience(context) {}
+
+    answered then; ///< until there is a link, whose engine then keeps the deadline
+    boost::asio::steady_timer patience;
     std::shared_ptr<fabrics::link_core> link;
     lane on{};
     std::shared_ptr<links::operation_id> id;
@@ -66,6 +71,7 @@ private:
 
   void with_link(std::size_t replica, std::function<void(const error&)> then);
   void connected(std::size_t replica, const error& failure, std::shared_ptr<fabrics::link_core> link);
+  void give_up(const std::shared_ptr<flight>& state, links::outcome&& why);
   void send(std::size_t replica, asking what, answered then, const std::shared_ptr<flight>& state);
 
   std::shared_ptr<fabrics::fabric_core> fabric_;
@@ -74,12 +80,5 @@ private:
 
 /// Of two failures the one that tells more of the shard and less of the way to it.
 [[nodiscard]] bool more_telling(errc candidate, errc than) noexcept;
-
-/// Connects a handler's cancellation slot with a job: `stop` runs on the data thread.
-template <class Slot, class Stop>
-void cancel_by(Slot slot, fabrics::worker& thread, Stop stop) {
-  if (!slot.is_connected()) return;
-  slot.assign([&thread, stop](boost::asio::cancellation_type) { thread.run([stop] { stop(); }); });
-}
 
 } // namespace weft::shards

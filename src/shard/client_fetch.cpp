@@ -16,11 +16,8 @@ fetch_job::fetch_job(std::shared_ptr<client_core> client, std::string name, std:
 }
 
 void fetch_job::start() {
-  cancel_by(done_.slot(), client_->fabric().data(), [weak = weak_from_this()] {
-    if (const auto live = weak.lock()) live->fail(error(errc::cancelled));
-  });
-  stop_stat_ = client_->ask_any({.what = {.what = verb::stat, .name = name_, .after = {}, .version = {}, .crcs = {}},
-                                 .deadline = deadline_},
+  command what{.what = verb::stat, .name = name_, .version = options_.version.value_or(id128{})};
+  stop_stat_ = client_->ask_any({.what = std::move(what), .deadline = deadline_},
                                 [self = shared_from_this()](links::outcome&& ended) { self->known(std::move(ended)); });
 }
 
@@ -30,7 +27,7 @@ void fetch_job::known(links::outcome&& ended) {
   if (ended.code) return fail(error(to_errc(ended.code), std::move(ended.where)));
   const auto found = decode_answer(ended.payload);
   if (!found) return fail(found.error());
-  result_.version = options_.version.value_or(found->version);
+  result_.version = found->version;
   result_.size = found->size;
   if (const auto cut_well = cut(); !cut_well) return fail(cut_well.error());
   uses_.resize(client_->replicas().size());
@@ -63,15 +60,29 @@ result<void> fetch_job::cut() {
   return {};
 }
 
-/// The replica that has the least under way among those that may still give this chunk.
+bool fetch_job::may_give(std::size_t replica, const chunk& wanted) const {
+  const auto& refused = wanted.refused_by;
+  return uses_[replica].now != standing::lost && std::find(refused.begin(), refused.end(), replica) == refused.end();
+}
+
+/// The replica that has the least under way among the best that may give this chunk.
 std::optional<std::size_t> fetch_job::choose(const chunk& wanted) const {
   std::optional<std::size_t> best;
   for (std::size_t i = 0; i < uses_.size(); ++i) {
-    const bool tried = std::find(wanted.tried.begin(), wanted.tried.end(), i) != wanted.tried.end();
-    if (uses_[i].lost || tried) continue;
-    if (!best || uses_[i].bytes < uses_[*best].bytes) best = i;
+    if (!may_give(i, wanted)) continue;
+    const bool better = !best || uses_[i].now < uses_[*best].now ||
+                        (uses_[i].now == uses_[*best].now && uses_[i].bytes < uses_[*best].bytes);
+    if (better) best = i;
   }
   return best;
+}
+
+/// Whether no better replica is left for this chunk.
+bool fetch_job::is_last(std::size_t replica, const chunk& wanted) const {
+  for (std::size_t i = 0; i < uses_.size(); ++i) {
+    if (i != replica && uses_[i].now == standing::good && may_give(i, wanted)) return false;
+  }
+  return true;
 }
 
 void fetch_job::dispatch() {
@@ -89,49 +100,62 @@ void fetch_job::dispatch() {
 
 void fetch_job::ask(std::size_t index, std::size_t from) {
   auto& wanted = chunks_[index];
-  const bool others = std::count_if(uses_.begin(), uses_.end(), [](const use& each) { return !each.lost; }) > 1;
   ++flying_;
   flying_bytes_ += wanted.length;
   uses_[from].bytes += wanted.length;
-  auto cancel = client_->ask(
-      from,
-      {.kind = wire::operation_kind::read,
-       .what = {.what = verb::read, .name = name_, .after = {}, .version = result_.version, .offset = wanted.offset, .crcs = {}},
-       .carries = options_.lane,
-       .verify = verify_,
-       .pieces = memory::piece_list(wanted.to, wanted.owner),
-       .deadline = deadline_,
-       // With another replica at hand a silent one is left soon; the last one gets the patience of any transfer.
-       .stall = others ? client_->limits().shard_stall : client_->limits().stall_default},
-      [self = shared_from_this(), index, from](links::outcome&& ended) { self->arrived(index, from, std::move(ended)); });
-  cancellers_[index] = std::move(cancel);
+  // With another replica at hand a silent one is left soon; the last one gets the patience of any transfer.
+  const bool patient = is_last(from, wanted);
+  command what{.what = verb::read, .name = name_, .version = result_.version, .offset = wanted.offset};
+  cancellers_[index] =
+      client_->ask(from,
+                   {.kind = wire::operation_kind::read,
+                    .what = std::move(what),
+                    .carries = options_.lane,
+                    .verify = verify_,
+                    .pieces = memory::piece_list(wanted.to, wanted.owner),
+                    .deadline = deadline_,
+                    .stall = patient ? client_->limits().stall_default : client_->limits().shard_stall},
+                   [self = shared_from_this(), index, from, patient](links::outcome&& ended) {
+                     self->arrived(index, from, patient, std::move(ended));
+                   });
 }
 
-void fetch_job::arrived(std::size_t index, std::size_t from, links::outcome&& ended) {
-  auto& wanted = chunks_[index];
+void fetch_job::arrived(std::size_t index, std::size_t from, bool patient, links::outcome&& ended) {
+  const auto length = chunks_[index].length;
   --flying_;
-  flying_bytes_ -= wanted.length;
-  uses_[from].bytes -= wanted.length;
+  flying_bytes_ -= length;
+  uses_[from].bytes -= length;
   cancellers_.erase(index);
   if (ended_) {
     if (flying_ == 0) finish();
     return;
   }
-  if (!ended.code) {
-    result_.bytes += wanted.length;
-    if (waiting_.empty() && flying_ == 0) return finish();
-    return dispatch();
-  }
+  if (ended.code) return refused(index, from, patient, ended);
+  result_.bytes += length;
+  if (waiting_.empty() && flying_ == 0) return finish();
+  dispatch();
+}
+
+void fetch_job::refused(std::size_t index, std::size_t from, bool patient, const links::outcome& ended) {
+  auto& wanted = chunks_[index];
   const auto code = to_errc(ended.code);
   const auto& address = client_->replicas()[from].address;
-  if (code == errc::deadline_exceeded) return fail(error(code, fmt::format("{}: {}", address, ended.where)));
-  wanted.tried.push_back(from);
+  // Of this operation, that is; a connection attempt has a deadline of its own.
+  if (code == errc::deadline_exceeded && clock::now() >= deadline_) {
+    return fail(error(code, fmt::format("{}: {}", address, ended.where)));
+  }
   if (wanted.failure.code() == errc{} || more_telling(code, wanted.failure.code())) {
     wanted.failure = error(code, fmt::format("{}{}{}", address, ended.where.empty() ? "" : ": ", ended.where));
   }
-  // A replica whose blocks are bad here or there still serves the others; one that is gone, silent or without the
-  // shard is not asked again.
-  if (code != errc::checksum_mismatch) uses_[from].lost = true;
+  // A replica whose blocks are bad here or there still serves the others, and one that stalled may be all that is left;
+  // one that is gone or without the shard is not asked again.
+  if (code == errc::checksum_mismatch) {
+    wanted.refused_by.push_back(from);
+  } else if (code == errc::peer_unresponsive && !patient) {
+    uses_[from].now = std::max(uses_[from].now, standing::slow);
+  } else {
+    uses_[from].now = standing::lost;
+  }
   client_->fabric().log().info("shard '{}' at {}: {}", name_, wanted.offset, wanted.failure.message());
   ++result_.moved;
   waiting_.push_back(index);

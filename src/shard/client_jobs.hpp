@@ -1,5 +1,5 @@
-// The long operations of a shard client: fetch, put, verify. Each lives on the data thread from start() to its completion,
-// held by what it waits for.
+// The long operations of a shard client: fetch, put, verify. Each lives on the data thread from start() to its
+// completion, held by what it waits for.
 #pragma once
 
 #include "shard/client.hpp"
@@ -13,7 +13,10 @@ class fetch_job final : public std::enable_shared_from_this<fetch_job> {
 public:
   fetch_job(std::shared_ptr<client_core> client, std::string name, std::vector<fetch_piece> pieces, bool whole,
             const fetch_options& options, handler_of<fetch_result> handler);
+  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
+  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
   void start();
+  void cancel() { fail(error(errc::cancelled)); }
 
 private:
   /// The unit that one replica is asked for.
@@ -22,20 +25,28 @@ private:
     std::uint64_t length;
     std::span<std::byte> to;
     std::shared_ptr<const void> owner;
-    std::vector<std::size_t> tried; ///< replicas that failed to give it
-    error failure;                  ///< the most telling of theirs
+    std::vector<std::size_t> refused_by; ///< replicas that cannot give it
+    error failure;                       ///< the most telling of theirs
+  };
+  enum class standing : std::uint8_t {
+    good,
+    slow, ///< a chunk stalled there: it is asked only when no other is left, and then with patience
+    lost,
   };
   struct use {
     std::uint64_t bytes = 0; ///< under way from this replica
-    bool lost = false;
+    standing now = standing::good;
   };
 
   void known(links::outcome&& ended);
   [[nodiscard]] result<void> cut();
+  [[nodiscard]] bool may_give(std::size_t replica, const chunk& wanted) const;
   [[nodiscard]] std::optional<std::size_t> choose(const chunk& wanted) const;
+  [[nodiscard]] bool is_last(std::size_t replica, const chunk& wanted) const;
   void dispatch();
   void ask(std::size_t index, std::size_t from);
-  void arrived(std::size_t index, std::size_t from, links::outcome&& ended);
+  void arrived(std::size_t index, std::size_t from, bool patient, links::outcome&& ended);
+  void refused(std::size_t index, std::size_t from, bool patient, const links::outcome& ended);
   void fail(const error& why);
   void finish();
 
@@ -64,18 +75,21 @@ class put_job final : public std::enable_shared_from_this<put_job> {
 public:
   put_job(std::shared_ptr<client_core> client, std::string name, region_view from, const put_options& options,
           handler_of<put_result> handler);
+  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
+  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
   void start();
+  void cancel() { fail_all(error(errc::cancelled)); }
 
 private:
   /// One replica's copy on its way.
   struct copy {
-    std::uint64_t number = 0;  ///< what the server calls this put
-    std::uint64_t next = 0;    ///< the first byte not asked for yet
+    std::uint64_t number = 0; ///< what the server calls this put
+    std::uint64_t next = 0;   ///< the first byte not asked for yet
     std::size_t flying = 0;
     std::uint64_t flying_bytes = 0;
     bool begun = false;
-    bool comparing = false;    ///< the version is there already: only CRCs go
-    bool ended = false;        ///< no more is asked; it is over when nothing flies
+    bool comparing = false; ///< the version is there already: only CRCs go
+    bool ended = false;     ///< no more is asked; it is over when nothing flies
     std::map<std::uint64_t, canceller> cancellers;
   };
 
@@ -111,14 +125,21 @@ private:
 
 class verify_job final : public std::enable_shared_from_this<verify_job> {
 public:
-  verify_job(std::shared_ptr<client_core> client, fabrics::pending<verify_result> done)
-      : client_(std::move(client)), done_(std::move(done)) {}
-  void start(const std::string& name, time_point deadline);
+  verify_job(std::shared_ptr<client_core> client, std::string name, time_point deadline,
+             handler_of<verify_result> handler)
+      : client_(std::move(client)), name_(std::move(name)), deadline_(deadline),
+        done_(std::move(handler), client_->fabric().data()) {}
+  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
+  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
+  void start();
+  void cancel();
 
 private:
   void answered(std::size_t of, links::outcome&& ended);
 
   std::shared_ptr<client_core> client_;
+  std::string name_;
+  time_point deadline_;
   fabrics::pending<verify_result> done_;
   std::vector<canceller> cancellers_;
   std::size_t running_ = 0;

@@ -24,9 +24,6 @@ void put_job::start() {
     return fail_all(error(errc::invalid_argument,
                           fmt::format("min_copies {} of {} replicas", options_.min_copies, copies_.size())));
   }
-  cancel_by(done_.slot(), client_->fabric().data(), [weak = weak_from_this()] {
-    if (const auto live = weak.lock()) live->fail_all(error(errc::cancelled));
-  });
   for (std::size_t i = 0; i < copies_.size(); ++i) begin(i);
 }
 
@@ -57,11 +54,9 @@ void put_job::ask(std::size_t to, asking what, std::uint64_t bytes, std::functio
 }
 
 void put_job::begin(std::size_t to) {
-  ask(to,
-      {.what = {.what = verb::put_begin, .name = name_, .after = {}, .version = manifest_.version,
-                .offset = manifest_.size, .crcs = {}},
-       .deadline = {}},
-      0, [self = shared_from_this(), to](links::outcome&& ended) { self->begun(to, std::move(ended)); });
+  command what{.what = verb::put_begin, .name = name_, .version = manifest_.version, .offset = manifest_.size};
+  ask(to, {.what = std::move(what)}, 0,
+      [self = shared_from_this(), to](links::outcome&& ended) { self->begun(to, std::move(ended)); });
 }
 
 void put_job::begun(std::size_t to, links::outcome&& ended) {
@@ -76,8 +71,8 @@ void put_job::begun(std::size_t to, links::outcome&& ended) {
 
 void put_job::advance(std::size_t to) {
   auto& each = copies_[to];
-  const auto share = std::max(client_->limits().shard_window.value() / copies_.size(),
-                              client_->limits().shard_chunk.value());
+  const auto share =
+      std::max(client_->limits().shard_window.value() / copies_.size(), client_->limits().shard_chunk.value());
   while (!each.ended && each.next < manifest_.size && (each.flying == 0 || each.flying_bytes < share)) {
     each.comparing ? send_compare(to) : send_chunk(to);
   }
@@ -91,14 +86,14 @@ void put_job::send_chunk(std::size_t to) {
   each.next += length;
   const auto of_chunk = crcs(offset / block_size, block_count(length));
   const auto slice_size = client_->limits().slice_size.value();
+  command what{
+      .what = verb::put_chunk, .number = each.number, .offset = offset, .crcs = {of_chunk.begin(), of_chunk.end()}};
   ask(to,
       {.kind = wire::operation_kind::write,
-       .what = {.what = verb::put_chunk, .name = {}, .after = {}, .version = {}, .number = each.number,
-                .offset = offset, .crcs = {of_chunk.begin(), of_chunk.end()}},
+       .what = std::move(what),
        .carries = options_.lane,
        .pieces = memory::piece_list(bytes_.subspan(offset, length), from_.owner),
        .slice_crcs = slice_crcs(manifest_, offset, length, slice_size),
-       .deadline = {},
        .stall = client_->limits().stall_default},
       length, [self = shared_from_this(), to](links::outcome&&) { self->advance(to); });
 }
@@ -110,22 +105,18 @@ void put_job::send_compare(std::size_t to) {
   each.next += length;
   const auto first = offset / block_size;
   const auto of_range = crcs(first, block_count(length));
-  ask(to,
-      {.what = {.what = verb::put_compare, .name = {}, .after = {}, .version = {}, .number = each.number,
-                .offset = first, .crcs = {of_range.begin(), of_range.end()}},
-       .deadline = {}},
-      length, [self = shared_from_this(), to](links::outcome&&) { self->advance(to); });
+  command what{
+      .what = verb::put_compare, .number = each.number, .offset = first, .crcs = {of_range.begin(), of_range.end()}};
+  ask(to, {.what = std::move(what)}, length, [self = shared_from_this(), to](links::outcome&&) { self->advance(to); });
 }
 
 void put_job::commit(std::size_t to) {
   result_.copies[to].placed = true;
-  ask(to,
-      {.what = {.what = verb::put_commit, .name = {}, .after = {}, .version = {}, .number = copies_[to].number, .crcs = {}},
-       .deadline = {}},
-      0, [self = shared_from_this(), to](links::outcome&&) {
-        self->result_.copies[to].durable = true;
-        self->end_copy(to);
-      });
+  command what{.what = verb::put_commit, .number = copies_[to].number};
+  ask(to, {.what = std::move(what)}, 0, [self = shared_from_this(), to](links::outcome&&) {
+    self->result_.copies[to].durable = true;
+    self->end_copy(to);
+  });
 }
 
 void put_job::fail_copy(std::size_t to, links::outcome&& ended) {
@@ -146,10 +137,10 @@ void put_job::end_copy(std::size_t to) {
     for (const auto& [flight, cancel] : each.cancellers) cancel();
     // Best effort: a server drops what was not finished when the link ends.
     if (each.begun && !result_.copies[to].durable && result_.copies[to].code != errc::peer_lost) {
-      client_->ask(to,
-                   {.what = {.what = verb::put_abandon, .name = {}, .after = {}, .version = {}, .number = each.number, .crcs = {}},
-                    .deadline = deadline_after(clock::now(), client_->limits().connect_timeout)},
-                   [](links::outcome&&) {});
+      command what{.what = verb::put_abandon, .number = each.number};
+      client_->ask(
+          to, {.what = std::move(what), .deadline = deadline_after(clock::now(), client_->limits().connect_timeout)},
+          [](links::outcome&&) {});
     }
   }
   finish_if_over();

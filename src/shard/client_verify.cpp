@@ -5,20 +5,19 @@
 
 namespace weft::shards {
 
-void verify_job::start(const std::string& name, time_point deadline) {
+void verify_job::start() {
   running_ = client_->replicas().size();
   for (std::size_t i = 0; i < running_; ++i) {
     result_.copies.push_back({.address = client_->replicas()[i].address});
-    cancellers_.push_back(client_->ask(
-        i, {.what = {.what = verb::verify, .name = name, .after = {}, .version = {}, .crcs = {}}, .deadline = deadline},
-        [self = shared_from_this(), i](links::outcome&& ended) { self->answered(i, std::move(ended)); }));
+    cancellers_.push_back(
+        client_->ask(i, {.what = {.what = verb::verify, .name = name_}, .deadline = deadline_},
+                     [self = shared_from_this(), i](links::outcome&& ended) { self->answered(i, std::move(ended)); }));
   }
-  cancel_by(done_.slot(), client_->fabric().data(), [weak = weak_from_this()] {
-    const auto live = weak.lock();
-    if (!live) return;
-    for (const auto& cancel : live->cancellers_) cancel();
-  });
   if (running_ == 0) done_.later(errc::invalid_argument, std::move(result_));
+}
+
+void verify_job::cancel() {
+  for (const auto& stop : cancellers_) stop();
 }
 
 void verify_job::answered(std::size_t of, links::outcome&& ended) {

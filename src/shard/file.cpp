@@ -13,22 +13,15 @@ namespace {
 errc meaning(int code) {
   switch (code) {
     case ENOSPC:
-    case EDQUOT:
-      return errc::no_space;
-    case EROFS:
-      return errc::read_only;
-    case EFBIG:
-      return errc::too_large;
+    case EDQUOT: return errc::no_space;
+    case EROFS: return errc::read_only;
+    case EFBIG: return errc::too_large;
     case EMFILE:
-    case ENFILE:
-      return errc::too_many_files;
-    case ENOMEM:
-      return errc::out_of_memory;
+    case ENFILE: return errc::too_many_files;
+    case ENOMEM: return errc::out_of_memory;
     case EACCES:
-    case EPERM:
-      return errc::os_failure;
-    default:
-      return errc::io_error;
+    case EPERM: return errc::os_failure;
+    default: return errc::io_error;
   }
 }
 

@@ -16,7 +16,7 @@
 namespace weft::shards {
 
 enum class verb : std::uint8_t {
-  stat = 1,    ///< request: name
+  stat = 1,    ///< request: name, version
   list,        ///< request: prefix, after, limit
   verify,      ///< request: name
   read,        ///< read: name, version, offset; as long as the transfer
@@ -30,12 +30,12 @@ enum class verb : std::uint8_t {
 /// One shape for all of them; a verb uses the members that its comment above names.
 struct command {
   verb what{};
-  std::string name;           ///< or the prefix
-  std::string after;          ///< list
-  id128 version;              ///< read: zero means the newest
-  std::uint64_t number = 0;   ///< put: which; list: limit
-  std::uint64_t offset = 0;   ///< read, put_chunk; put_begin: size; put_compare: first block
-  std::vector<std::uint32_t> crcs;
+  std::string name = {};    ///< or the prefix
+  std::string after = {};   ///< list
+  id128 version = {};       ///< stat, read: zero means the newest
+  std::uint64_t number = 0; ///< put: which; list: limit
+  std::uint64_t offset = 0; ///< read, put_chunk; put_begin: size; put_compare: first block
+  std::vector<std::uint32_t> crcs = {};
 
   friend bool operator==(const command&, const command&) = default;
 };
@@ -49,10 +49,10 @@ inline constexpr std::size_t most_crcs = 15 * 1024;
 
 // Answers. Those of stat, put_begin and verify are one struct.
 struct answer {
-  id128 version;
+  id128 version = {};
   std::uint64_t size = 0;   ///< stat: of the shard; put_begin: 1 when this version is there already; verify: blocks
   std::uint64_t number = 0; ///< put_begin: which put
-  std::vector<std::uint64_t> bad_blocks; ///< verify
+  std::vector<std::uint64_t> bad_blocks = {}; ///< verify
 
   friend bool operator==(const answer&, const answer&) = default;
 };

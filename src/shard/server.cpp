@@ -16,7 +16,10 @@ server_core::server_core(std::shared_ptr<fabrics::fabric_core> fabric, std::uniq
 
 void server_core::stop() {
   fabric_->serve(fabrics::service_id::shards, nullptr);
-  stopped_ = true;
+  {
+    const std::lock_guard lock(disk_mutex_);
+    stopped_ = true;
+  }
   disk_.join();
   const std::lock_guard lock(puts_mutex_);
   puts_.clear();
@@ -54,7 +57,11 @@ void server_core::arrived(const fabrics::call& begun, std::span<const std::byte>
 void server_core::stat(const fabrics::call& begun, const command& asked) {
   const auto found = store_->stat(asked.name);
   if (!found) return begun.fail(found.error());
-  begun.succeed(encode(answer{.version = found->version, .size = found->size, .bad_blocks = {}}));
+  if (asked.version != id128{} && asked.version != found->version) {
+    return begun.fail(
+        error(errc::not_found, fmt::format("version {} of shard '{}'", to_string(asked.version), asked.name)));
+  }
+  begun.succeed(encode(answer{.version = found->version, .size = found->size}));
 }
 
 void server_core::list(const fabrics::call& begun, const command& asked) {
@@ -69,7 +76,8 @@ void server_core::verify(const fabrics::call& begun, const command& asked) {
   if (!report) return begun.fail(report.error());
   bad_blocks_ += report->bad.size();
   if (report->bad.size() > most_bad_blocks) report->bad.resize(most_bad_blocks);
-  begun.succeed(encode(answer{.version = known->version, .size = report->blocks, .bad_blocks = std::move(report->bad)}));
+  begun.succeed(
+      encode(answer{.version = known->version, .size = report->blocks, .bad_blocks = std::move(report->bad)}));
 }
 
 shard_server_metrics server_core::snapshot() const {

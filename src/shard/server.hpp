@@ -37,6 +37,25 @@ private:
     std::atomic<std::uint32_t> writing = 0; ///< chunks between their arrival and the disk
   };
 
+  /// One chunk of it, counted as on its way until landed(), or until it is given up. What is called back may keep it
+  /// for longer than the put may count it: the answer to a chunk is what allows the peer to commit.
+  class chunk_under_way {
+  public:
+    explicit chunk_under_way(std::shared_ptr<open_put> into) : into_(std::move(into)) { ++into_->writing; }
+    chunk_under_way(const chunk_under_way&) = delete;
+    chunk_under_way& operator=(const chunk_under_way&) = delete;
+    ~chunk_under_way() { landed(); }
+
+    void landed() noexcept {
+      if (std::exchange(counted_, false)) --into_->writing;
+    }
+    [[nodiscard]] put_in_progress& put() const noexcept { return *into_->put; }
+
+  private:
+    std::shared_ptr<open_put> into_;
+    bool counted_ = true;
+  };
+
   template <class Work>
   void on_disk(Work&& work);
 
@@ -55,7 +74,7 @@ private:
   // server_put.cpp
   void put_begin(const fabrics::call& begun, const command& asked);
   void put_chunk(const fabrics::call& begun, const command& asked);
-  void store_chunk(const fabrics::call& begun, const command& asked, const std::shared_ptr<open_put>& into,
+  void store_chunk(const fabrics::call& begun, const command& asked, chunk_under_way& chunk,
                    const std::shared_ptr<memory::buffer_pool::lease>& lease);
   void put_compare(const fabrics::call& begun, const command& asked);
   void put_commit(const fabrics::call& begun, const command& asked);
@@ -72,7 +91,8 @@ private:
   std::mutex puts_mutex_; ///< guards puts_ and next_put_
   std::unordered_map<std::uint64_t, std::shared_ptr<open_put>> puts_;
   std::uint64_t next_put_ = 1;
-  std::atomic<bool> stopped_ = false;
+  std::mutex disk_mutex_; ///< guards stopped_, so that nothing is queued behind the end of disk_
+  bool stopped_ = false;
   std::atomic<std::uint64_t> bytes_served_ = 0;
   std::atomic<std::uint64_t> bytes_stored_ = 0;
   std::atomic<std::uint64_t> puts_committed_ = 0;
@@ -88,6 +108,7 @@ namespace weft::shards {
 
 template <class Work>
 void server_core::on_disk(Work&& work) {
+  const std::lock_guard lock(disk_mutex_);
   if (stopped_) return; // the pool has ended: its queue would keep this object
   boost::asio::post(disk_, [self = shared_from_this(), work = std::forward<Work>(work)]() mutable { work(*self); });
 }

@@ -19,8 +19,9 @@ void server_core::put_begin(const fabrics::call& begun, const command& asked) {
     number = next_put_++;
     puts_.emplace(number, std::move(opened));
   }
-  begun.succeed(
-      encode(answer{.version = asked.version, .size = there ? 1U : 0U, .number = number, .bad_blocks = {}}));
+  // A link that ended before this put was listed has already told so.
+  if (!begun.link()->alive()) return drop_lost_puts();
+  begun.succeed(encode(answer{.version = asked.version, .size = there ? 1U : 0U, .number = number}));
 }
 
 std::shared_ptr<server_core::open_put> server_core::find_put(const fabrics::call& begun, const command& asked) {
@@ -65,21 +66,20 @@ void server_core::put_chunk(const fabrics::call& begun, const command& asked) {
                                                          write_pool_->most())));
   }
   // Counted from here on: a commit that overtakes a chunk is refused, not answered with half a shard.
-  ++into->writing;
-  auto counted = std::shared_ptr<open_put>(into.get(), [into](open_put* put) { --put->writing; });
+  auto counted = std::make_shared<chunk_under_way>(into);
   write_pool_->acquire(begun.side(), length, [self = shared_from_this(), begun, asked, counted](auto lease) {
     auto pieces = lease->pieces(0, begun.terms().length);
     pieces.keep(lease);
     begun.accept(std::move(pieces), fabrics::on_end([self, begun, asked, counted, lease](links::outcome&& ended) {
                    if (ended.code) return begun.fail(error(to_errc(ended.code), std::move(ended.where)));
                    self->on_disk([begun, asked, counted, lease](server_core& server) {
-                     server.store_chunk(begun, asked, counted, lease);
+                     server.store_chunk(begun, asked, *counted, lease);
                    });
                  }));
   });
 }
 
-void server_core::store_chunk(const fabrics::call& begun, const command& asked, const std::shared_ptr<open_put>& into,
+void server_core::store_chunk(const fabrics::call& begun, const command& asked, chunk_under_way& chunk,
                               const std::shared_ptr<memory::buffer_pool::lease>& lease) {
   const auto length = begun.terms().length;
   if (asked.crcs.size() != block_count(length)) {
@@ -90,11 +90,12 @@ void server_core::store_chunk(const fabrics::call& begun, const command& asked, 
   lease->pieces(0, length).for_each(0, length, [&](std::span<const std::byte> part) {
     if (!stored) return;
     const auto crcs = std::span(asked.crcs).subspan(at / block_size, block_count(part.size()));
-    stored = into->put->write(asked.offset + at, part, crcs);
+    stored = chunk.put().write(asked.offset + at, part, crcs);
     at += part.size();
   });
   if (!stored) return begun.fail(stored.error());
   bytes_stored_ += length;
+  chunk.landed();
   begun.succeed({});
 }
 

@@ -47,10 +47,9 @@ void server_core::read_into(const fabrics::call& begun, const command& asked,
     return begun.fail(error(errc::out_of_region, fmt::format("bytes {} to {} of shard '{}', which has {}", asked.offset,
                                                              asked.offset + length, known.name, known.size)));
   }
-  const bool whole_blocks =
-      known.covers_blocks(asked.offset, length) && begun.terms().slice_size % block_size == 0;
-  const auto range = whole_blocks ? block_range{asked.offset, asked.offset + length}
-                                  : around(known, asked.offset, length);
+  const bool whole_blocks = known.covers_blocks(asked.offset, length) && begun.terms().slice_size % block_size == 0;
+  const auto range =
+      whole_blocks ? block_range{asked.offset, asked.offset + length} : around(known, asked.offset, length);
   const auto all = lease->pieces(0, range.end - range.begin);
   result<void> outcome;
   auto at = range.begin;
@@ -77,18 +76,17 @@ void server_core::send(const fabrics::call& begun, const std::shared_ptr<open_sh
   const auto length = begun.terms().length;
   auto crcs = whole_blocks ? slice_crcs(shard->manifest(), asked.offset, length, begun.terms().slice_size)
                            : std::vector<std::uint32_t>{};
-  begun.supply(std::move(pieces), std::move(crcs),
-               fabrics::on_end([self = shared_from_this(), begun, shard, offset = asked.offset](links::outcome&& ended) {
-                 if (!ended.code) {
-                   self->bytes_served_ += ended.bytes;
-                 } else if (ended.code == errc::checksum_mismatch) {
-                   self->on_disk([begun, shard, offset](server_core& server) {
-                     server.explain_mismatch(begun, shard, offset);
-                   });
-                 } else {
-                   begun.fail(error(to_errc(ended.code), std::move(ended.where)));
-                 }
-               }));
+  begun.supply(
+      std::move(pieces), std::move(crcs),
+      fabrics::on_end([self = shared_from_this(), begun, shard, offset = asked.offset](links::outcome&& ended) {
+        if (!ended.code) {
+          self->bytes_served_ += ended.bytes;
+        } else if (ended.code == errc::checksum_mismatch) {
+          self->on_disk([begun, shard, offset](server_core& server) { server.explain_mismatch(begun, shard, offset); });
+        } else {
+          begun.fail(error(to_errc(ended.code), std::move(ended.where)));
+        }
+      }));
 }
 
 /// The receiver refused bytes: reads them again to tell where they went bad.
@@ -102,11 +100,11 @@ void server_core::explain_mismatch(const fabrics::call& begun, const std::shared
     if (const auto read = shard->read(at, part); !read) return begun.fail(read.error());
     if (crc32c(part) == known.block_crcs[at / block_size]) continue;
     ++bad_blocks_;
-    return begun.fail(error(errc::checksum_mismatch,
-                            fmt::format("stored: block {} of shard '{}'", at / block_size, known.name)));
+    return begun.fail(
+        error(errc::checksum_mismatch, fmt::format("stored: block {} of shard '{}'", at / block_size, known.name)));
   }
-  begun.fail(error(errc::checksum_mismatch, fmt::format("wire: shard '{}' from offset {}, read again, is intact on disk",
-                                                        known.name, offset)));
+  begun.fail(error(errc::checksum_mismatch,
+                   fmt::format("wire: shard '{}' from offset {}, read again, is intact on disk", known.name, offset)));
 }
 
 } // namespace weft::shards

@@ -9,11 +9,48 @@ namespace {
 
 using namespace shards;
 
-/// Runs `begin` on the data thread.
-template <class Begin>
-void start_there(const std::shared_ptr<client_core>& core, Begin begin) {
-  core->fabric().data().run([core, begin = std::move(begin)]() mutable { begin(core); });
+/// Starts the job on the data thread, and lets its handler's slot, if there is one, cancel it there. The slot first:
+/// once the job has ended, it may be gone.
+template <class Job>
+void start_there(const std::shared_ptr<Job>& job) {
+  if (auto slot = job->slot(); slot.is_connected()) {
+    slot.assign([weak = std::weak_ptr(job)](boost::asio::cancellation_type) {
+      if (const auto live = weak.lock()) live->thread().run([live] { live->cancel(); });
+    });
+  }
+  job->thread().run([job] { job->start(); });
 }
+
+/// One question that any replica can answer.
+template <class Result>
+class query final : public std::enable_shared_from_this<query<Result>> {
+public:
+  using decoder = std::function<result<Result>(std::span<const std::byte>)>;
+
+  query(std::shared_ptr<client_core> client, command what, decoder decode, handler_of<Result> handler)
+      : client_(std::move(client)), what_(std::move(what)), decode_(std::move(decode)),
+        done_(std::move(handler), client_->fabric().data()) {}
+  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
+  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
+
+  void start() {
+    const asking what{.what = what_, .deadline = fabrics::deadline_of({}, client_->limits())};
+    stop_ = client_->ask_any(what, [self = this->shared_from_this()](links::outcome&& ended) {
+      if (ended.code) return self->done_(ended.code, {});
+      auto found = self->decode_(ended.payload);
+      if (!found) return self->done_(found.error().code(), {});
+      self->done_({}, std::move(*found));
+    });
+  }
+  void cancel() { stop_(); }
+
+private:
+  std::shared_ptr<client_core> client_;
+  command what_;
+  decoder decode_;
+  fabrics::pending<Result> done_;
+  canceller stop_;
+};
 
 } // namespace
 
@@ -21,46 +58,38 @@ shard_client::shard_client(fabric& on, std::vector<std::string> replicas)
     : core_(std::make_shared<client_core>(on.core(), std::move(replicas))) {}
 
 void shard_client::start_stat(std::string name, handler_of<shard_info> handler) {
-  fabrics::pending<shard_info> done(std::move(handler), core_->fabric().data());
-  if (const auto valid = check_shard_name(name); !valid) return done.later(valid.error().code(), {});
-  start_there(core_, [name = std::move(name), done = std::move(done)](const auto& core) mutable {
-    const asking what{.what = {.what = verb::stat, .name = name, .after = {}, .version = {}, .crcs = {}},
-                      .deadline = fabrics::deadline_of({}, core->limits())};
-    auto slot = done.slot();
-    auto shared = std::make_shared<fabrics::pending<shard_info>>(std::move(done));
-    const auto cancel = core->ask_any(what, [shared, name](links::outcome&& ended) {
-      if (ended.code) return (*shared)(ended.code, {});
-      const auto found = decode_answer(ended.payload);
-      if (!found) return (*shared)(found.error().code(), {});
-      (*shared)({}, {name, found->version, found->size});
-    });
-    cancel_by(slot, core->fabric().data(), cancel);
-  });
+  if (const auto valid = check_shard_name(name); !valid) {
+    fabrics::pending<shard_info> done(std::move(handler), core_->fabric().data());
+    return done.later(valid.error().code(), {});
+  }
+  command what{.what = verb::stat, .name = name};
+  start_there(std::make_shared<query<shard_info>>(
+      core_, std::move(what),
+      [name = std::move(name)](std::span<const std::byte> payload) -> result<shard_info> {
+        const auto found = decode_answer(payload);
+        if (!found) return found.error();
+        return shard_info{name, found->version, found->size};
+      },
+      std::move(handler)));
 }
 
 void shard_client::start_list(std::string prefix, std::string after, std::uint32_t limit,
                               handler_of<shard_page> handler) {
-  fabrics::pending<shard_page> done(std::move(handler), core_->fabric().data());
   if (prefix.size() > longest_shard_name || after.size() > longest_shard_name) {
+    fabrics::pending<shard_page> done(std::move(handler), core_->fabric().data());
     return done.later(errc::invalid_name, {});
   }
-  start_there(core_, [prefix = std::move(prefix), after = std::move(after), limit,
-                      done = std::move(done)](const auto& core) mutable {
-    const asking what{
-        .what = {.what = verb::list, .name = prefix, .after = after, .version = {}, .number = limit, .crcs = {}},
-        .deadline = fabrics::deadline_of({}, core->limits())};
-    auto slot = done.slot();
-    auto shared = std::make_shared<fabrics::pending<shard_page>>(std::move(done));
-    const auto cancel = core->ask_any(what, [shared](links::outcome&& ended) {
-      if (ended.code) return (*shared)(ended.code, {});
-      const auto found = decode_page(ended.payload);
-      if (!found) return (*shared)(found.error().code(), {});
-      shard_page page{.shards = {}, .more = found->more};
-      for (const auto& entry : found->shards) page.shards.push_back({entry.name, entry.version, entry.size});
-      (*shared)({}, std::move(page));
-    });
-    cancel_by(slot, core->fabric().data(), cancel);
-  });
+  command what{.what = verb::list, .name = std::move(prefix), .after = std::move(after), .number = limit};
+  start_there(std::make_shared<query<shard_page>>(
+      core_, std::move(what),
+      [](std::span<const std::byte> payload) -> result<shard_page> {
+        const auto found = decode_page(payload);
+        if (!found) return found.error();
+        shard_page page{.shards = {}, .more = found->more};
+        for (const auto& entry : found->shards) page.shards.push_back({entry.name, entry.version, entry.size});
+        return page;
+      },
+      std::move(handler)));
 }
 
 void shard_client::start_fetch(std::string name, std::vector<fetch_piece> pieces, bool whole, fetch_options options,
@@ -69,8 +98,8 @@ void shard_client::start_fetch(std::string name, std::vector<fetch_piece> pieces
     fabrics::pending<fetch_result> done(std::move(handler), core_->fabric().data());
     return done.later(valid.error().code(), {.version = {}, .where = valid.error().where()});
   }
-  auto job = std::make_shared<fetch_job>(core_, std::move(name), std::move(pieces), whole, options, std::move(handler));
-  start_there(core_, [job](const auto&) { job->start(); });
+  start_there(
+      std::make_shared<fetch_job>(core_, std::move(name), std::move(pieces), whole, options, std::move(handler)));
 }
 
 void shard_client::start_put(std::string name, region_view from, put_options options, handler_of<put_result> handler) {
@@ -78,20 +107,17 @@ void shard_client::start_put(std::string name, region_view from, put_options opt
     fabrics::pending<put_result> done(std::move(handler), core_->fabric().data());
     return done.later(valid.error().code(), {.version = {}, .copies = {}, .where = valid.error().where()});
   }
-  auto job = std::make_shared<put_job>(core_, std::move(name), std::move(from), options, std::move(handler));
-  start_there(core_, [job](const auto&) { job->start(); });
+  start_there(std::make_shared<put_job>(core_, std::move(name), std::move(from), options, std::move(handler)));
 }
 
 void shard_client::start_verify(std::string name, std::optional<std::chrono::nanoseconds> deadline,
                                 handler_of<verify_result> handler) {
-  fabrics::pending<verify_result> done(std::move(handler), core_->fabric().data());
   if (const auto valid = check_shard_name(name); !valid) {
+    fabrics::pending<verify_result> done(std::move(handler), core_->fabric().data());
     return done.later(valid.error().code(), {.version = {}, .copies = {}, .where = valid.error().where()});
   }
-  start_there(core_, [name = std::move(name), deadline, done = std::move(done)](const auto& core) mutable {
-    auto job = std::make_shared<verify_job>(core, std::move(done));
-    job->start(name, fabrics::deadline_of(deadline, core->limits()));
-  });
+  start_there(std::make_shared<verify_job>(core_, std::move(name), fabrics::deadline_of(deadline, core_->limits()),
+                                           std::move(handler)));
 }
 
 } // namespace weft

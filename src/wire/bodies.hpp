@@ -5,8 +5,8 @@
 #include "wire/cursor.hpp"
 #include "wire/frame.hpp"
 
-#include "weft/lane.hpp"
 #include "weft/config.hpp"
+#include "weft/lane.hpp"
 
 #include <string>
 
@@ -17,8 +17,8 @@ inline constexpr std::size_t longest_peer_name = 255;
 /// Features a process offers; the link uses those that both ends have. Unknown bits of `required` end the handshake.
 struct hello {
   std::string name;
-  id128 incarnation;           ///< new at every start of the process
-  id128 session;               ///< the session to open or take over; its owner chose it at random
+  id128 incarnation;               ///< new at every start of the process
+  id128 session;                   ///< the session to open or take over; its owner chose it at random
   std::uint32_t session_epoch = 0; ///< counts the connections of the session, from 1
   std::uint64_t features = 0;
   std::uint64_t required = 0; ///< of these, the peer must know
@@ -47,11 +47,11 @@ enum class operation_kind : std::uint8_t { request, write, read };
 struct request {
   std::uint16_t service = 0;
   operation_kind kind{};
-  lane carries{};         ///< of the transfer's slices
+  lane carries{}; ///< of the transfer's slices
   verify_mode verify{};
   std::uint32_t slice_size = 0;
-  std::uint64_t length = 0;      ///< bytes of the transfer, 0 for a plain request
-  std::uint64_t window = 0;      ///< read: bytes that may be under way unverified
+  std::uint64_t length = 0;       ///< bytes of the transfer, 0 for a plain request
+  std::uint64_t window = 0;       ///< read: bytes that may be under way unverified
   std::uint64_t time_left_ns = 0; ///< until the caller's deadline, when this was sent
 
   friend bool operator==(const request&, const request&) = default;

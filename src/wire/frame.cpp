@@ -71,7 +71,8 @@ result<frame_header> decode(std::span<const std::byte, header_size> bytes) {
     return error(errc::protocol_error, "frame header fails its checksum");
   }
   if (raw.version != version) {
-    return error(errc::version_mismatch, fmt::format("peer speaks version {}, this is version {}", raw.version, version));
+    return error(errc::version_mismatch,
+                 fmt::format("peer speaks version {}, this is version {}", raw.version, version));
   }
   if (!is_known(raw.type)) return error(errc::protocol_error, fmt::format("unknown frame type {}", raw.type));
   if ((raw.flags & ~flag_body_crc) != 0) {

@@ -1,8 +1,8 @@
 // Where settings come from, which source wins, and what the errors say. Each case has a folder of its own.
 #include <weft/config.hpp>
 
-#include "weft/id.hpp"
 #include "base/tunables.hpp"
+#include "weft/id.hpp"
 
 #include <doctest/doctest.h>
 

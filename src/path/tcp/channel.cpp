@@ -122,8 +122,7 @@ bool channel::read_frames() {
     begin_ = 0;
   }
   const bool header_only = after_slice_ && end_ < wire::header_size;
-  std::array<iovec, 1> part = {
-      iovec{buffer_.get() + end_, (header_only ? wire::header_size : buffer_size) - end_}};
+  std::array<iovec, 1> part = {iovec{buffer_.get() + end_, (header_only ? wire::header_size : buffer_size) - end_}};
   const auto got = receive(part);
   if (got < 0) return false;
   end_ += static_cast<std::size_t>(got);
@@ -182,11 +181,9 @@ void channel::begin_slice(const wire::frame_header& header) {
 // Sending.
 
 bool channel::post_message(const wire::frame_header& header, std::span<const std::byte> body) {
+  if (before_.size() > most_staged) flush();
   auto& to = slice_.active ? after_ : before_;
-  if (to.size() > most_staged && header.type != wire::frame_type::marker) {
-    refused_ = true;
-    return false;
-  }
+  if (to.size() > most_staged && header.type != wire::frame_type::marker) return false;
   std::array<std::byte, wire::header_size> encoded;
   wire::encode(header, encoded);
   to.insert(to.end(), encoded.begin(), encoded.end());
@@ -195,10 +192,7 @@ bool channel::post_message(const wire::frame_header& header, std::span<const std
 }
 
 posted channel::post_slice(const wire::frame_header& header, const memory::piece_list& pieces) {
-  if (!takes_slices()) {
-    refused_ = true;
-    return posted::refused;
-  }
+  if (!takes_slices()) return posted::refused;
   wire::encode(header, slice_.header);
   slice_.header_sent = 0;
   slice_.pieces = &pieces;
@@ -287,7 +281,7 @@ void channel::writable() {
   const bool had_slice = slice_.active;
   write_some();
   if (had_slice && !slice_.active) events_.sent(lane_, slice_.transfer);
-  if (!waiting_ && !closed_ && (had_slice || std::exchange(refused_, false))) events_.writable(lane_);
+  if (!waiting_ && !closed_) events_.writable(lane_);
 }
 
 } // namespace weft::path::tcp

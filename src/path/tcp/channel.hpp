@@ -89,8 +89,7 @@ private:
   std::size_t before_sent_ = 0;
   outgoing_slice slice_;
   std::vector<std::byte> after_;
-  bool waiting_ = false; ///< the socket is full
-  bool refused_ = false; ///< a frame was refused: writable() is owed
+  bool waiting_ = false; ///< the socket is full: writable() follows
   error_code write_error_;
 };
 

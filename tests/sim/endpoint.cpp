@@ -1,0 +1,360 @@
+#include "endpoint.hpp"
+
+#include "node.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::sim {
+namespace {
+
+constexpr lane realtime_lanes[] = {lane::realtime};
+constexpr lane other_lanes[] = {lane::standard, lane::bulk, lane::background};
+constexpr std::uint64_t plenty = std::uint64_t{1} << 40;
+
+wire::hello greeting_of(const node& from, id128 session) {
+  return {.name = from.name, .incarnation = from.incarnation, .session = session};
+}
+
+} // namespace
+
+endpoint::side::side(endpoint& owner, std::span<const lane> lanes, bool dialled)
+    : in(owner), rail({16, 8, 4, 1}), engine(*this, rail, owner.node_.in.limits, lanes, dialled) {}
+
+void endpoint::side::operation_arrived(const links::incoming& begun) {
+  in.node_.in.serves->arrived(in, engine, begun);
+}
+
+void endpoint::side::protocol_broken(const error& how) {
+  in.node_.in.failed("an honest peer broke the protocol: " + how.where());
+}
+
+endpoint::endpoint(node& in, std::string peer, bool one_sided)
+    : node_(in), peer_(std::move(peer)), one_sided_(one_sided),
+      session_(*this, in.in.limits, greeting_of(in, {in.in.random.next(), in.in.random.next()})),
+      realtime_(*this, realtime_lanes, true), others_(*this, other_lanes, true) {}
+
+endpoint::endpoint(node& in, const wire::hello& greeting, end_pointer over, bool one_sided)
+    : node_(in), peer_(greeting.name), one_sided_(one_sided),
+      session_(*this, in.in.limits, greeting_of(in, greeting.session), greeting), session_end_(std::move(over)),
+      realtime_(*this, realtime_lanes, false), others_(*this, other_lanes, false) {
+  session_end_->own(*this);
+}
+
+endpoint::~endpoint() {
+  die();
+}
+
+void endpoint::start() {
+  run([this] { session_.start(); });
+}
+
+void endpoint::close() {
+  run([this] {
+    if (ending_) return;
+    session_.close(errc::closed);
+    ended(error(errc::closed, "by its own process"));
+  });
+}
+
+void endpoint::die() {
+  dead_ = over_ = true;
+  if (session_end_) session_end_->die();
+  for (auto& slot : slots_) {
+    if (slot.current) slot.current->die();
+    if (slot.next) slot.next->die();
+  }
+}
+
+void endpoint::pause(bool on) {
+  if (session_end_) session_end_->pause(on);
+  for (auto& slot : slots_) {
+    if (slot.current) slot.current->pause(on);
+    if (slot.next) slot.next->pause(on);
+  }
+}
+
+std::size_t endpoint::outstanding() const noexcept {
+  return realtime_.engine.outstanding() + others_.engine.outstanding();
+}
+
+path::sim::end* endpoint::channel(lane on) noexcept {
+  auto& slot = slot_of(on);
+  return slot.up ? slot.current.get() : nullptr;
+}
+
+std::optional<lane> endpoint::lane_of(const path::sim::end& at) const noexcept {
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    if (slots_[i].current.get() == &at) return static_cast<lane>(i);
+  }
+  return std::nullopt;
+}
+
+// Batches of events and time.
+
+void endpoint::run(const std::function<void()>& what) {
+  enter();
+  what();
+  leave();
+}
+
+void endpoint::enter() {
+  if (depth_++ > 0) return;
+  const auto now = node_.in.time.now();
+  session_.advance(now);
+  realtime_.engine.advance(now);
+  others_.engine.advance(now);
+}
+
+void endpoint::leave() {
+  if (depth_ == 1) settle();
+  --depth_;
+}
+
+void endpoint::settle() {
+  if (dead_) return;
+  finish_when_fenced();
+  // Twice: what completes on one side may start something on the other.
+  for (auto* one : {&realtime_, &others_, &realtime_, &others_}) {
+    one->engine.flush();
+    one->rail.run(plenty);
+    one->engine.flush_channels();
+  }
+  arm();
+}
+
+void endpoint::arm() {
+  const auto due = std::min({session_.next_due(), realtime_.engine.next_due(), others_.engine.next_due()});
+  if (due >= armed_) return;
+  armed_ = due;
+  node_.in.time.at(due, [self = weak_from_this()] {
+    if (auto alive = self.lock(); alive && !alive->dead_) {
+      alive->node_.when_running([self] {
+        if (auto running = self.lock()) running->wake();
+      });
+    }
+  });
+}
+
+void endpoint::wake() {
+  if (dead_) return;
+  armed_ = time_point::max();
+  run([this] {
+    session_.tick();
+    realtime_.engine.tick();
+    others_.engine.tick();
+  });
+}
+
+// The session.
+
+void endpoint::dial_session() {
+  const auto attempt = ++session_attempt_;
+  node_.in.dial(node_, peer_, true, one_sided_, [self = weak_from_this(), attempt](const end_pointer& over) {
+    auto alive = self.lock();
+    if (!alive || alive->dead_ || attempt != alive->session_attempt_) {
+      if (over) over->close();
+      return;
+    }
+    alive->run([&] {
+      if (!over) return alive->session_.disconnected(error(errc::connect_refused, alive->peer_));
+      alive->session_end_ = over;
+      over->own(*alive);
+      alive->session_.connected();
+    });
+  });
+}
+
+void endpoint::drop_session() {
+  ++session_attempt_;
+  if (session_end_) session_end_->close();
+  session_end_ = std::exchange(offered_, nullptr);
+  if (session_end_) session_end_->own(*this);
+}
+
+void endpoint::send(const wire::frame_header& header, std::span<const std::byte> body) {
+  auto complete = header;
+  complete.body_length = static_cast<std::uint32_t>(body.size());
+  if (session_end_) std::ignore = session_end_->post_message(complete, body);
+}
+
+bool endpoint::session_offered(const wire::hello& greeting, const end_pointer& over) {
+  bool taken = false;
+  run([&] {
+    if (ending_) return;
+    // resumed() drops the old connection before it answers over the new one.
+    offered_ = over;
+    taken = session_.resumed(greeting);
+    offered_.reset();
+  });
+  return taken;
+}
+
+void endpoint::ended(const error& why) {
+  node_.in.note(fmt::format("{}: link to {} ends: {}", node_.name, peer_, why.message()));
+  ending_ = why;
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    auto& slot = slots_[i];
+    if (slot.next) slot.next->die();
+    slot.next.reset();
+    shut(static_cast<lane>(i));
+  }
+}
+
+void endpoint::finish_when_fenced() {
+  if (!ending_ || over_) return;
+  for (const auto& slot : slots_) {
+    if (slot.current) return;
+  }
+  over_ = true;
+  realtime_.engine.fail_all(*ending_);
+  others_.engine.fail_all(*ending_);
+  // A goodbye needs some time to get out.
+  if (session_end_) node_.in.time.after(5ms, [last = session_end_] { last->close(); });
+}
+
+// Channels.
+
+void endpoint::dial_channel(lane on, std::uint32_t epoch) {
+  auto& slot = slot_of(on);
+  slot.dialling = true;
+  slot.epoch = epoch;
+  const auto attempt = ++slot.attempt;
+  const auto alive_in = [self = weak_from_this(), on, attempt]() -> std::shared_ptr<endpoint> {
+    auto alive = self.lock();
+    const bool awaited = alive && !alive->dead_ && alive->slot_of(on).attempt == attempt && alive->slot_of(on).dialling;
+    return awaited ? alive : nullptr;
+  };
+  node_.in.dial(node_, peer_, false, one_sided_, [alive_in, on](const end_pointer& over) {
+    if (auto alive = alive_in()) return alive->run([&] { alive->channel_connected(on, over); });
+    if (over) over->close();
+  });
+  node_.in.time.after(node_.in.limits.connect_timeout, [alive_in, on] {
+    auto alive = alive_in();
+    if (!alive) return;
+    alive->node_.when_running([alive_in, on] {
+      if (auto running = alive_in()) running->run([&] { running->shut(on); });
+    });
+  });
+}
+
+void endpoint::channel_connected(lane on, const end_pointer& over) {
+  auto& slot = slot_of(on);
+  if (!over) {
+    slot.dialling = false;
+    return session_.channel_lost(on, slot.epoch);
+  }
+  slot.current = over;
+  over->own(*this);
+  std::vector<std::byte> body;
+  wire::encode(wire::channel_hello{session_.mine().session, on, slot.epoch}, body);
+  std::ignore = over->post_message(
+      {.type = wire::frame_type::channel_hello, .body_length = static_cast<std::uint32_t>(body.size())}, body);
+}
+
+void endpoint::channel_up(lane on) {
+  auto& slot = slot_of(on);
+  slot.dialling = false;
+  slot.up = true;
+  node_.in.note(fmt::format("{}: {} channel {} to {} is up", node_.name, name(on), slot.epoch, peer_));
+  slot.current->listen(on, side_of(on).engine, slot.epoch);
+  session_.channel_opened(on, slot.epoch);
+  side_of(on).engine.channel_up(on, *slot.current);
+}
+
+void endpoint::channel_offered(lane on, std::uint32_t epoch, const end_pointer& over) {
+  run([&] {
+    auto& slot = slot_of(on);
+    if (ending_ || !session_.may_open(on, epoch) || (slot.next && slot.next_epoch >= epoch)) {
+      over->close();
+      return;
+    }
+    over->own(*this);
+    if (!slot.current) return accept(on, over, epoch);
+    if (slot.next) slot.next->die();
+    slot.next = over;
+    slot.next_epoch = epoch;
+    shut(on); // the old one first
+  });
+}
+
+void endpoint::accept(lane on, const end_pointer& over, std::uint32_t epoch) {
+  auto& slot = slot_of(on);
+  slot.current = over;
+  slot.epoch = epoch;
+  std::ignore = over->post_message({.type = wire::frame_type::channel_answer, .epoch = epoch}, {});
+  channel_up(on);
+}
+
+void endpoint::channel_failed(lane on, std::uint32_t epoch) {
+  if (slot_of(on).epoch == epoch) shut(on);
+}
+
+/// Closes the channel of a lane, or gives up dialling it.
+void endpoint::shut(lane on) {
+  auto& slot = slot_of(on);
+  if (!slot.current) {
+    if (!std::exchange(slot.dialling, false)) return;
+    ++slot.attempt;
+    return session_.channel_lost(on, slot.epoch);
+  }
+  const bool was_usable = slot.current->usable();
+  if (!slot.current->close()) return; // closed() follows
+  if (!was_usable || node_.in.random.chance(0.5)) return channel_is_down(on);
+  node_.in.time.after(std::chrono::microseconds(node_.in.random.below(500)),
+                      [self = weak_from_this(), on, gone = slot.current] {
+                        auto alive = self.lock();
+                        if (!alive || alive->dead_) return;
+                        alive->node_.when_running([self, on, gone] {
+                          auto running = self.lock();
+                          if (!running || running->slot_of(on).current != gone) return;
+                          running->run([&] { running->channel_is_down(on); });
+                        });
+                      });
+}
+
+void endpoint::channel_is_down(lane on) {
+  auto& slot = slot_of(on);
+  const auto gone = std::exchange(slot.current, nullptr);
+  const bool was_up = std::exchange(slot.up, false);
+  slot.dialling = false;
+  node_.in.note(fmt::format("{}: {} channel {} to {} is down", node_.name, name(on), slot.epoch, peer_));
+  // A host may tell the two in either order.
+  const bool session_first = node_.in.random.chance(0.5);
+  const auto epoch = slot.epoch;
+  if (session_first) session_.channel_lost(on, epoch);
+  if (was_up) side_of(on).engine.channel_down(on);
+  if (!session_first) session_.channel_lost(on, epoch);
+  if (const auto next = std::exchange(slot.next, nullptr); next && !ending_) accept(on, next, slot.next_epoch);
+}
+
+void endpoint::frame_arrived(path::sim::end& at, const wire::frame_header& header, std::span<const std::byte> body) {
+  if (&at == session_end_.get()) return session_.frame_arrived(header, body);
+  const auto on = lane_of(at);
+  const bool answers = on && slot_of(*on).dialling && header.type == wire::frame_type::channel_answer;
+  if (answers && at.usable()) channel_up(*on);
+}
+
+void endpoint::lost(path::sim::end& at) {
+  if (&at == session_end_.get()) {
+    session_end_->close();
+    session_end_.reset();
+    return session_.disconnected(error(errc::path_failed, "the session's connection broke"));
+  }
+  for (auto& slot : slots_) {
+    if (slot.next.get() != &at) continue;
+    slot.next->die();
+    slot.next.reset();
+  }
+  if (const auto on = lane_of(at)) shut(*on);
+}
+
+void endpoint::closed(path::sim::end& at) {
+  if (const auto on = lane_of(at)) channel_is_down(*on);
+}
+
+const memory::piece_list* endpoint::granted(path::sim::end& at, std::uint64_t transfer) {
+  const auto on = lane_of(at);
+  return on ? side_of(*on).engine.granted(transfer) : nullptr;
+}
+
+} // namespace weft::sim

@@ -1,0 +1,135 @@
+// One end of a simulated link, as a process hosts it in production: a session, an engine and a rail for realtime,
+// another pair for the other lanes, and the channels between. Owned by its node; everything runs on the scenario's
+// thread.
+#pragma once
+
+#include "link/engine.hpp"
+#include "link/session.hpp"
+#include "path/sim/connection.hpp"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace weft::sim {
+
+class node;
+class endpoint;
+using end_pointer = std::shared_ptr<path::sim::end>;
+
+/// Serves the operations that arrive at an endpoint.
+class service {
+public:
+  virtual void arrived(endpoint& at, links::engine& in, const links::incoming& begun) = 0;
+
+protected:
+  ~service() = default;
+};
+
+class endpoint final : public path::sim::end_owner,
+                       public std::enable_shared_from_this<endpoint>,
+                       private links::session_host {
+public:
+  /// The dialling end.
+  endpoint(node& in, std::string peer, bool one_sided);
+  /// The accepting end: `greeting` came over `over`.
+  endpoint(node& in, const wire::hello& greeting, end_pointer over, bool one_sided);
+  ~endpoint();
+
+  void start();
+  /// Ends the link from this side.
+  void close();
+  /// The process died.
+  void die();
+  void pause(bool on);
+
+  /// Runs `what` as a batch of events.
+  void run(const std::function<void()>& what);
+  [[nodiscard]] links::engine& engine_of(lane on) noexcept { return side_of(on).engine; }
+  [[nodiscard]] bool over() const noexcept { return over_; }
+  [[nodiscard]] bool dead() const noexcept { return dead_; }
+  [[nodiscard]] node& host() const noexcept { return node_; }
+  [[nodiscard]] const links::session& control() const noexcept { return session_; }
+  [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
+  [[nodiscard]] std::size_t outstanding() const noexcept;
+  /// The end of the channel that is up on this lane, or null.
+  [[nodiscard]] path::sim::end* channel(lane on) noexcept;
+  [[nodiscard]] path::sim::end* session_end() noexcept { return session_end_.get(); }
+
+  // Connections that arrived for this endpoint.
+  [[nodiscard]] bool session_offered(const wire::hello& greeting, const end_pointer& over);
+  void channel_offered(lane on, std::uint32_t epoch, const end_pointer& over);
+
+  // path::sim::end_owner
+  void enter() override;
+  void leave() override;
+  void frame_arrived(path::sim::end& at, const wire::frame_header& header, std::span<const std::byte> body) override;
+  void lost(path::sim::end& at) override;
+  void closed(path::sim::end& at) override;
+  const memory::piece_list* granted(path::sim::end& at, std::uint64_t transfer) override;
+
+private:
+  /// The engine of some lanes and its rail.
+  struct side final : links::host {
+    side(endpoint& owner, std::span<const lane> lanes, bool dialled);
+    void open_channel(lane on) override { in.session_.want_channel(on); }
+    void close_channel(lane on) override { in.shut(on); }
+    void operation_arrived(const links::incoming& begun) override;
+    void protocol_broken(const error& how) override;
+
+    endpoint& in;
+    lanes::scheduler rail;
+    links::engine engine;
+  };
+
+  /// The channel of one lane at this end.
+  struct slot {
+    end_pointer current;
+    std::uint32_t epoch = 0;
+    bool dialling = false; ///< from the dial until the answer
+    bool up = false;
+    std::uint64_t attempt = 0; ///< tells a late connection from the one that is awaited
+    end_pointer next;          ///< came while the present one is being fenced
+    std::uint32_t next_epoch = 0;
+  };
+
+  // links::session_host
+  void dial_session() override;
+  void drop_session() override;
+  void send(const wire::frame_header& header, std::span<const std::byte> body) override;
+  void dial_channel(lane on, std::uint32_t epoch) override;
+  void channel_failed(lane on, std::uint32_t epoch) override;
+  void linked() override {}
+  void ended(const error& why) override;
+
+  side& side_of(lane on) noexcept { return on == lane::realtime ? realtime_ : others_; }
+  slot& slot_of(lane on) noexcept { return slots_[static_cast<std::size_t>(on)]; }
+  std::optional<lane> lane_of(const path::sim::end& at) const noexcept;
+  void channel_connected(lane on, const end_pointer& over);
+  void channel_up(lane on);
+  void accept(lane on, const end_pointer& over, std::uint32_t epoch);
+  void shut(lane on);
+  void channel_is_down(lane on);
+  void finish_when_fenced();
+  void settle();
+  void arm();
+  void wake();
+
+  node& node_;
+  std::string peer_;
+  bool one_sided_;
+  links::session session_;
+  end_pointer session_end_;
+  end_pointer offered_; ///< a new connection of the session, while it replaces the old one
+  std::uint64_t session_attempt_ = 0;
+  side realtime_;
+  side others_;
+  std::array<slot, lane_count> slots_;
+  std::optional<error> ending_; ///< why the link is being ended
+  bool over_ = false;
+  bool dead_ = false;
+  int depth_ = 0;
+  time_point armed_ = time_point::max();
+};
+
+} // namespace weft::sim

@@ -1,0 +1,173 @@
+// What a seed makes of a scenario: the network, the operations and the faults.
+#include "scenario.hpp"
+
+#include <fmt/format.h>
+
+namespace weft::sim {
+namespace {
+
+constexpr errc refusals[] = {errc::not_found, errc::permission_denied, errc::no_space, errc::no_handler};
+
+} // namespace
+
+void scenario::plan_network() {
+  auto& random = world_.random;
+  auto& limits = world_.limits;
+  limits.slice_size = 64_KiB;
+  limits.transfer_window = random.chance(0.5) ? 256_KiB : 1_MiB;
+  limits.message_window = 16 + static_cast<std::uint32_t>(random.below(48));
+  limits.operations_max = random.chance(0.3) ? 4 : 64;
+  limits.operations_bytes = random.chance(0.3) ? 1_MiB : 1_GiB;
+  limits.fence_timeout = random.chance(0.5) ? 10ms : 50ms;
+  limits.stall_default = 500ms;
+  limits.session_grace = 300ms;
+  limits.connect_timeout = limits.handshake_timeout = 100ms;
+  limits.redial_min = 1ms;
+  limits.redial_max = 40ms;
+
+  world_.terms.delay = random.chance(0.3) ? std::chrono::microseconds(2) : std::chrono::microseconds(200);
+  constexpr std::uint64_t rates[] = {3'000'000, 50'000'000, 5'000'000'000};
+  world_.terms.bytes_per_second = rates[random.below(std::size(rates))];
+  busy_time_ = random.chance(0.4) ? 15ms : 250ms;
+  world_.terms.queue = random.chance(0.5) ? 64 * 1024 : 512 * 1024;
+  world_.terms.window = random.chance(0.5) ? 64 * 1024 : 512 * 1024;
+
+  const auto count = 2 + random.below(3);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto name = fmt::format("n{}", i);
+    world_.nodes.try_emplace(name, world_, name);
+  }
+  const auto links = 1 + random.below(3);
+  for (std::uint64_t i = 0; i < links; ++i) {
+    const auto from = random.below(count);
+    const auto to = (from + 1 + random.below(count - 1)) % count;
+    const auto same = [&](const pair& other) {
+      return (other.dials == fmt::format("n{}", from) && other.accepts == fmt::format("n{}", to)) ||
+             (other.dials == fmt::format("n{}", to) && other.accepts == fmt::format("n{}", from));
+    };
+    if (std::any_of(pairs_.begin(), pairs_.end(), same)) continue;
+    pairs_.push_back({fmt::format("n{}", from), fmt::format("n{}", to), random.chance(0.5)});
+  }
+}
+
+job scenario::planned_job(std::uint64_t id) {
+  auto& random = world_.random;
+  job made;
+  made.id = id;
+  made.kind = static_cast<wire::operation_kind>(random.below(3));
+  made.carries = static_cast<lane>(random.below(lane_count));
+  made.verify = random.chance(0.8) ? verify_mode::slice : verify_mode::wire;
+  if (made.kind != wire::operation_kind::request) {
+    constexpr std::uint64_t sizes[] = {0, 1, 4096, 65535, 65536, 65537};
+    made.length = random.chance(0.4) ? sizes[random.below(std::size(sizes))]
+                                     : random.below(random.chance(0.05) ? 2'000'000 : 300'000);
+  }
+  if (random.chance(0.5)) made.timeout = 1ms + up_to(random.chance(0.5) ? 30ms : 600ms);
+  if (random.chance(0.1)) made.stall = 5ms + up_to(100ms);
+  if (random.chance(0.15)) made.cancel_after = up_to(10ms);
+  made.wait_when_full = random.chance(0.9);
+  made.tells_crcs = random.chance(0.3);
+  auto& handler = made.handler;
+  if (random.chance(0.5)) handler.accept_after = up_to(random.chance(0.2) ? 100ms : 2ms);
+  if (random.chance(0.5)) handler.respond_after = up_to(random.chance(0.2) ? 100ms : 2ms);
+  if (random.chance(0.1)) handler.refuses = refusals[random.below(std::size(refusals))];
+  handler.refuses_late = random.chance(0.5);
+  handler.tells_crcs = random.chance(0.3);
+  handler.answer = random.chance(0.1) ? random.below(65536) : random.below(200);
+  return made;
+}
+
+void scenario::plan_jobs() {
+  const auto count = 10 + world_.random.below(30);
+  for (std::uint64_t i = 0; i < count; ++i) jobs_.push_back(planned_job(i));
+  for (auto& one : jobs_) {
+    const auto& over = pairs_[world_.random.below(pairs_.size())];
+    const bool from_dialling = world_.random.chance(0.5);
+    world_.time.after(up_to(busy_time_), [this, &one, &over, from_dialling] { start(one, over, from_dialling); });
+  }
+}
+
+void scenario::plan_faults() {
+  auto& random = world_.random;
+  if (random.chance(0.3)) {
+    world_.terms.flips_payload = 0.02;
+    world_.terms.flips_body = 0.005;
+    world_.terms.flips_header = 0.005;
+  }
+  survivable_ = random.chance(0.5);
+  if (survivable_) world_.limits.stall_default = world_.limits.session_grace = 5s;
+  if (random.chance(0.3)) world_.cuts_dials = 0.15;
+  const auto count = random.below(20);
+  for (std::uint64_t i = 0; i < count; ++i) world_.time.after(up_to(busy_time_), [this] { cause_fault(); });
+}
+
+node& scenario::any_node() {
+  return std::next(world_.nodes.begin(), static_cast<std::ptrdiff_t>(world_.random.below(world_.nodes.size())))->second;
+}
+
+std::shared_ptr<endpoint> scenario::any_endpoint() {
+  const auto& there = any_node().endpoints();
+  return there.empty() ? nullptr : there[world_.random.below(there.size())];
+}
+
+void scenario::cause_fault() {
+  auto& random = world_.random;
+  auto& victim = any_node();
+  // A link whose first handshake fails has nothing to resume.
+  if (survivable_ && world_.time.now() < begun_ + 5ms) return;
+  // The first few are more than an operation must survive.
+  switch (random.below(20) + (survivable_ ? 4 : 0)) {
+    case 0: return freeze(victim);
+    case 1: return freeze(victim);
+    case 2: return restart(victim);
+    case 3:
+      if (const auto at = any_endpoint(); at && random.chance(0.3) && !at->host().frozen()) at->close();
+      return;
+    case 4:
+      victim.refuses_dials = true;
+      return world_.time.after(up_to(100ms), [&victim] { victim.refuses_dials = false; });
+    default:
+      if (const auto at = any_endpoint()) cut_something(at);
+  }
+}
+
+void scenario::cut_something(const std::shared_ptr<endpoint>& at) {
+  auto& random = world_.random;
+  const bool session = random.chance(0.2);
+  auto on = static_cast<lane>(random.below(lane_count));
+  for (std::size_t i = 0; i < lane_count && at->channel(on) == nullptr; ++i) {
+    on = static_cast<lane>((static_cast<std::size_t>(on) + 1) % lane_count);
+  }
+  auto* end = session ? at->session_end() : at->channel(on);
+  if (end == nullptr || !end->usable()) return;
+  world_.note(fmt::format("fault at {}: {} to {}", at->host().name, session ? "session" : name(on), at->peer()));
+  if (!session && random.chance(0.3)) {
+    // A slow receiver: takes nothing for a while.
+    end->pause(true);
+    const auto until = up_to(30ms);
+    return world_.time.after(until, [at, end = end->shared()] {
+      if (!at->host().frozen()) end->pause(false);
+    });
+  }
+  if (random.chance(0.3)) return end->break_after(up_to(1ms));
+  const auto notices = [&] { return random.chance(0.1) ? world_.terms.silence : up_to(20ms); };
+  end->cut(notices(), notices());
+}
+
+void scenario::freeze(node& victim) {
+  world_.note(fmt::format("fault: {} freezes", victim.name));
+  victim.freeze();
+  if (world_.random.chance(0.15)) return; // until the end of the scenario
+  world_.time.after(up_to(world_.random.chance(0.5) ? 20ms : 500ms), [this, &victim] {
+    world_.note(fmt::format("{} goes on", victim.name));
+    victim.thaw();
+  });
+}
+
+void scenario::restart(node& victim) {
+  world_.note(fmt::format("fault: {} restarts", victim.name));
+  abandon(victim);
+  victim.restart();
+}
+
+} // namespace weft::sim
