@@ -1,0 +1,33 @@
+// What `fabric-bench` is asked for, read from its command line.
+#pragma once
+
+#include "common/command_line.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weft::tools {
+
+struct bench_arguments {
+  common_settings common;
+  std::string address; ///< empty: a server in this process, on loopback
+  std::vector<std::string> urls;
+  std::string listen;
+  std::optional<std::uint64_t> size;
+  bool all_sizes = false;
+  std::chrono::nanoseconds duration = std::chrono::seconds{5};
+  std::uint64_t iterations = 0; ///< 0: as many as fit into the duration
+  std::uint32_t depth = 16;     ///< operations outstanding at once
+  std::string operation = "write";
+  bool bidirectional = false;
+  bool report_gbits = false;
+  double rate = 2000; ///< requests per second
+  bool closed_loop = false;
+  std::uint64_t window = 64 << 20;
+  std::uint64_t checkpoint = 0;
+};
+
+} // namespace weft::tools
