@@ -83,7 +83,10 @@ void fabric_core::accept_next() {
       });
     }
     self->accept_next();
-    if (self->greeting_ >= self->limits_.handshakes_max) return; // closes it: the dialler tries again
+    if (self->greeting_ >= self->limits_.handshakes_max) {
+      return path::tcp::send_and_close(std::move(socket), {.type = wire::frame_type::refusal,
+                                                           .code = static_cast<std::uint32_t>(errc::limit_exceeded)});
+    }
     path::tcp::set_options(socket, self->limits_);
     ++self->greeting_;
     path::tcp::greet(std::move(socket), self->limits_.handshake_timeout,
@@ -169,11 +172,7 @@ std::function<void()> fabric_core::connect(std::string address, duration limit, 
   }
   auto link = std::make_shared<link_core>(shared_from_this(), std::move(*to), std::move(mine));
   data_.run([self = shared_from_this(), link, limit, done = std::move(done)]() mutable {
-    {
-      const std::lock_guard lock(self->mutex_);
-      if (self->closing_) return done(error(errc::closed, "the fabric is closed"), nullptr);
-      self->dialled_.emplace(link->id(), link);
-    }
+    if (!self->add_dialled(link)) return done(error(errc::closed, "the fabric is closed"), nullptr);
     auto timer = std::make_shared<asio::steady_timer>(self->data_.context());
     timer->expires_after(limit);
     timer->async_wait([link](const error_code& code) {
@@ -205,6 +204,12 @@ void fabric_core::operation_arrived(std::shared_ptr<link_side> side, const links
       break;
   }
   arrived.fail(error(errc::no_handler, fmt::format("service {} is not offered here", begun.terms.service)));
+}
+
+bool fabric_core::add_dialled(const std::shared_ptr<link_core>& link) {
+  const std::lock_guard lock(mutex_);
+  if (!closing_) dialled_.emplace(link->id(), link);
+  return !closing_;
 }
 
 void fabric_core::link_ended(const link_core& link) {
@@ -245,15 +250,22 @@ void fabric_core::close(duration patience, std::function<void()> done) {
     }
     error_code ignored;
     self->acceptor_.close(ignored);
-    const auto until = deadline_after(clock::now(), patience);
-    auto timer = std::make_shared<asio::steady_timer>(self->data_.context());
-    auto wait = std::make_shared<std::function<void()>>();
-    *wait = [self, timer, until, done = std::move(done), again = std::weak_ptr(wait)]() mutable {
-      if (!self->busy() || clock::now() >= until) return self->close_links(std::move(done));
-      timer->expires_after(std::chrono::milliseconds(5));
-      timer->async_wait([next = again.lock()](const error_code&) { (*next)(); });
-    };
-    (*wait)();
+    // Round by the other thread: what was submitted before is counted then.
+    self->realtime_.post([self, patience, done = std::move(done)]() mutable {
+      self->data_.post([self, patience, done = std::move(done)]() mutable {
+        auto timer = std::make_shared<asio::steady_timer>(self->data_.context());
+        self->wait_to_close(std::move(timer), deadline_after(clock::now(), patience), std::move(done));
+      });
+    });
+  });
+}
+
+void fabric_core::wait_to_close(std::shared_ptr<asio::steady_timer> timer, time_point until,
+                                std::function<void()> done) {
+  if (!busy() || clock::now() >= until) return close_links(std::move(done));
+  timer->expires_after(std::chrono::milliseconds(5));
+  timer->async_wait([self = shared_from_this(), timer, until, done = std::move(done)](const error_code&) mutable {
+    self->wait_to_close(std::move(timer), until, std::move(done));
   });
 }
 

@@ -5,6 +5,7 @@
 #include "base/tunables.hpp"
 #include "fabric/publications.hpp"
 #include "fabric/service.hpp"
+#include "fabric/shared_slot.hpp"
 #include "fabric/user_service.hpp"
 #include "fabric/worker.hpp"
 
@@ -70,8 +71,11 @@ private:
   void session_greeted(boost::asio::ip::tcp::socket socket, std::span<const std::byte> body);
   void channel_greeted(boost::asio::ip::tcp::socket socket, std::span<const std::byte> body);
   [[nodiscard]] wire::hello greeting() const;
+  /// False: the fabric is closing.
+  [[nodiscard]] bool add_dialled(const std::shared_ptr<link_core>& link);
   [[nodiscard]] std::vector<std::shared_ptr<link_core>> links() const;
   [[nodiscard]] bool busy() const;
+  void wait_to_close(std::shared_ptr<boost::asio::steady_timer> timer, time_point until, std::function<void()> done);
   void close_links(std::function<void()> done);
 
   const tunables limits_;
@@ -92,7 +96,7 @@ private:
   std::atomic<bool> closing_ = false; ///< set under mutex_
   std::shared_ptr<publications> publications_;
   std::shared_ptr<user_service> users_;
-  std::atomic<std::shared_ptr<service>> shards_;
+  shared_slot<service> shards_;
   std::mutex shut_down_mutex_;
   bool down_ = false;
 };

@@ -17,29 +17,35 @@ using namespace fabrics;
 struct part_of_transfer {
   region_access access;
   memory::piece_list local;
+  std::uint64_t pieces = 0;
 };
 
-/// Cuts a list of pieces into operations of at most most_runs runs each. Errors: out_of_region.
+/// Cuts a list of pieces into operations of at most most_runs runs and most_pieces pieces each. Errors: out_of_region.
 result<std::vector<part_of_transfer>> cut(std::span<const piece> pieces, const region_view& local,
                                           const remote_view& remote) {
   std::vector<part_of_transfer> parts(1);
   parts[0].access.region = remote.id;
   const auto bytes = local.bytes();
   if (bytes.size() != local.length) return error(errc::out_of_region, "the local view lies outside its region");
+  // link::whole makes one piece of both sides, as long as the longer one.
+  const bool whole = pieces.size() == 1 && pieces[0].local_offset == 0 && pieces[0].remote_offset == 0 &&
+                     pieces[0].length == std::max(local.length, remote.length);
+  if (whole && local.length != remote.length) {
+    return error(errc::length_mismatch, fmt::format("{} bytes here, {} there", local.length, remote.length));
+  }
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const auto& each = pieces[i];
     const bool inside = each.length <= local.length && each.local_offset <= local.length - each.length &&
                         each.length <= remote.length && each.remote_offset <= remote.length - each.length;
     if (!inside) return error(errc::out_of_region, fmt::format("piece {} of {}", i, pieces.size()));
-    auto* part = &parts.back();
-    append(part->access.runs, remote.offset + each.remote_offset, each.length);
-    if (part->access.runs.size() > most_runs) {
-      part->access.runs.pop_back();
-      part = &parts.emplace_back();
-      part->access.region = remote.id;
-      append(part->access.runs, remote.offset + each.remote_offset, each.length);
+    // A piece may need a run of its own: a part is full when that would not fit.
+    if (parts.back().access.runs.size() == most_runs || parts.back().pieces == most_pieces) {
+      parts.emplace_back().access.region = remote.id;
     }
-    part->local.add(bytes.subspan(each.local_offset, each.length));
+    auto& part = parts.back();
+    append(part.access.runs, remote.offset + each.remote_offset, each.length);
+    part.local.add(bytes.subspan(each.local_offset, each.length));
+    ++part.pieces;
   }
   for (auto& part : parts) part.local.keep(local.owner);
   return parts;

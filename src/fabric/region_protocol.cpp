@@ -1,12 +1,7 @@
 #include "fabric/region_protocol.hpp"
 
-#include <limits>
-
 namespace weft::fabrics {
 namespace {
-
-/// Pieces of one operation: bounds what a peer can make this process list.
-constexpr std::uint64_t most_pieces = 65536;
 
 error malformed() {
   return {errc::protocol_error, "malformed access to a region"};
@@ -100,12 +95,6 @@ void append(std::vector<run>& runs, std::uint64_t offset, std::uint64_t length) 
     }
   }
   runs.push_back({offset, length, 0, 1});
-}
-
-std::uint64_t total_length(std::span<const run> runs) noexcept {
-  std::uint64_t total = 0;
-  for (const auto& each : runs) total += each.length * each.count;
-  return total;
 }
 
 } // namespace weft::fabrics

@@ -25,6 +25,8 @@ struct run {
 
 /// More of them go in several operations.
 inline constexpr std::size_t most_runs = 1024;
+/// Pieces of one operation, over all its runs: bounds what a peer can make this process list.
+inline constexpr std::uint64_t most_pieces = 8192;
 inline constexpr std::size_t most_notify = 4096;
 inline constexpr std::size_t longest_region_name = 255;
 
@@ -49,6 +51,5 @@ struct region_access {
 
 /// Appends `length` bytes at `offset`, extending the last run where the pattern goes on.
 void append(std::vector<run>& runs, std::uint64_t offset, std::uint64_t length);
-[[nodiscard]] std::uint64_t total_length(std::span<const run> runs) noexcept;
 
 } // namespace weft::fabrics

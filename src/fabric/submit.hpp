@@ -28,16 +28,16 @@ public:
 
   pending(handler then, worker& thread)
       : thread_(&thread), handler_(std::move(then)),
-        executor_(boost::asio::prefer(boost::asio::get_associated_executor(handler_, thread.executor()),
-                                      boost::asio::execution::outstanding_work.tracked)) {}
+        executor_(boost::asio::get_associated_executor(handler_, thread.executor())),
+        work_(boost::asio::prefer(boost::asio::get_associated_executor(handler_, boost::asio::system_executor()),
+                                  boost::asio::execution::outstanding_work.tracked)) {}
   pending(pending&&) noexcept = default;
   pending& operator=(pending&&) = delete;
   ~pending() {
     if (!handler_) return;
     // Its thread is no more: a handler without an executor of its own runs on the system's.
-    const auto system = boost::asio::system_executor();
-    boost::asio::post(system, [own = boost::asio::get_associated_executor(handler_, system),
-                               ending = bind()]() mutable { boost::asio::dispatch(own, std::move(ending)); });
+    boost::asio::post(boost::asio::system_executor(),
+                      [own = work_, ending = bind()]() mutable { boost::asio::dispatch(own, std::move(ending)); });
   }
 
   /// The end of an operation, on `thread` or elsewhere.
@@ -60,8 +60,11 @@ public:
 private:
   void run() { boost::asio::dispatch(executor_, bind()); }
 
+  /// The call with all it needs. It takes the work along: once it was handed on, the executor's context may end, and is
+  /// not touched from here any more.
   auto bind() {
-    return [then = std::move(handler_), code = code_, result = std::move(result_)]() mutable {
+    return [work = std::exchange(work_, {}), then = std::move(handler_), code = code_,
+            result = std::move(result_)]() mutable {
       std::apply([&](Result&... values) { std::move(then)(code, std::move(values)...); }, result);
     };
   }
@@ -69,6 +72,7 @@ private:
   worker* thread_;
   handler handler_;
   boost::asio::any_completion_executor executor_;
+  boost::asio::any_completion_executor work_; ///< keeps the handler's own executor busy until it has run
   error_code code_ = errc::closed;
   std::tuple<Result...> result_;
 };

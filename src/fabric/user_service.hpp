@@ -2,12 +2,12 @@
 #pragma once
 
 #include "fabric/service.hpp"
+#include "fabric/shared_slot.hpp"
 
 #include "weft/fabric.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
 
-#include <atomic>
 #include <memory>
 
 namespace weft::fabrics {
@@ -35,8 +35,8 @@ private:
     boost::asio::any_io_executor executor; ///< empty: inline
   };
 
-  std::atomic<std::shared_ptr<const entry<request_handler>>> request_;
-  std::atomic<std::shared_ptr<const entry<notification_handler>>> notification_;
+  shared_slot<const entry<request_handler>> request_;
+  shared_slot<const entry<notification_handler>> notification_;
 };
 
 } // namespace weft::fabrics

@@ -124,6 +124,10 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   const bool from_peer = (header.transfer & ~id_bit_) != 0 && (header.transfer >> 63) != (id_bit_ >> 63);
   if (!from_peer || find(header.transfer) != nullptr) return broken("request under an id that is not free");
   if (state_of(terms->carries) == nullptr) return broken("request for a lane of another thread");
+  // An honest peer acknowledges as it goes: one that only asks would have its answers kept without end.
+  if (outbox_.size() > limits_.message_window + 4 * std::size_t{limits_.operations_max}) {
+    return broken("requests without acknowledgements");
+  }
   if (refuse_request(header.transfer, *terms)) return;
 
   auto& op = *(operations_[header.transfer] = std::make_unique<operation>());
@@ -145,7 +149,7 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
 bool engine::refuse_request(operation_id id, const wire::request& terms) {
   // Twice what a peer may have outstanding: those that have ended there may not have ended here yet.
   const auto limit = 2 * std::uint64_t{limits_.operations_max};
-  if (theirs_begun_ < limit && terms.length <= limits_.operations_bytes.value() * limit) return false;
+  if (theirs_begun_ < limit && terms.length <= 2 * limits_.operations_bytes.value()) return false;
   push_response(id, errc::limit_exceeded, fmt::format("{} operations of this peer are outstanding", theirs_begun_), {},
                 false);
   return true;

@@ -67,8 +67,9 @@ operation_id engine::start(operation_request&& asked, std::unique_ptr<completion
   } else if (asked.kind == wire::operation_kind::read) {
     open_receiver(op, std::move(asked.pieces), op.terms.window);
   }
-  if (over_) {
-    end_early(op, *over_);
+  const auto too_large = asked.payload.size() > wire::largest_message - wire::request_fixed_size;
+  if (over_ || too_large) {
+    end_early(op, over_ ? *over_ : error(errc::too_large, "the request does not fit one frame"));
     return 0;
   }
   if (fits(op) && waiting_.empty()) {

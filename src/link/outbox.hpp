@@ -62,8 +62,8 @@ public:
   void rewind() noexcept { posted_ = 0; }
 
   [[nodiscard]] bool empty() const noexcept { return messages_.empty(); }
-  /// How many wait to be posted for the first time, or again.
-  [[nodiscard]] std::size_t waiting() const noexcept { return messages_.size() - posted_; }
+  /// How many the peer has not acknowledged, posted or not.
+  [[nodiscard]] std::size_t size() const noexcept { return messages_.size(); }
 
 private:
   static constexpr std::size_t most_spare = 64;

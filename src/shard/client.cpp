@@ -55,6 +55,7 @@ canceller client_core::ask(std::size_t index, asking what, answered then) {
   state->then = std::move(then);
   const auto begin = [self = shared_from_this(), index, state](asking&& asked) {
     if (!state->then) return;
+    if (state->cancelled) return self->give_up(state, {.code = errc::cancelled});
     // An attempt to connect has a deadline of its own, which may be far behind this one's.
     const auto silent_at = deadline_after(clock::now(), asked.stall);
     const bool stall_first = silent_at < asked.deadline;
@@ -76,6 +77,7 @@ canceller client_core::ask(std::size_t index, asking what, answered then) {
     self->fabric_->data().run([&] { begin(std::move(what)); });
   });
   return [self = shared_from_this(), state] {
+    state->cancelled = true;
     if (state->then) {
       self->fabric_->data().post([self, state] { self->give_up(state, {.code = errc::cancelled}); });
     } else if (state->link) {

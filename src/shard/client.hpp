@@ -56,6 +56,8 @@ public:
   canceller ask(std::size_t replica, asking what, answered then);
   /// Asks all replicas at once; the first success counts, else the most telling failure.
   canceller ask_any(const asking& what, answered then);
+  /// A name for a put that no other of this client has.
+  [[nodiscard]] std::uint64_t next_put() noexcept { return ++last_put_; }
 
 private:
   /// The state of an asking between ask() and its end.
@@ -63,6 +65,7 @@ private:
     explicit flight(boost::asio::io_context& context) : patience(context) {}
 
     answered then; ///< until there is a link, whose engine then keeps the deadline
+    bool cancelled = false;
     boost::asio::steady_timer patience;
     std::shared_ptr<fabrics::link_core> link;
     lane on{};
@@ -76,6 +79,7 @@ private:
 
   std::shared_ptr<fabrics::fabric_core> fabric_;
   std::vector<replica> replicas_;
+  std::uint64_t last_put_ = 0;
 };
 
 /// Of two failures the one that tells more of the shard and less of the way to it.

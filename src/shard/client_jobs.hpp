@@ -83,11 +83,10 @@ public:
 private:
   /// One replica's copy on its way.
   struct copy {
-    std::uint64_t number = 0; ///< what the server calls this put
+    std::uint64_t number = 0; ///< names this put on its link
     std::uint64_t next = 0;   ///< the first byte not asked for yet
     std::size_t flying = 0;
     std::uint64_t flying_bytes = 0;
-    bool begun = false;
     bool comparing = false; ///< the version is there already: only CRCs go
     bool ended = false;     ///< no more is asked; it is over when nothing flies
     std::map<std::uint64_t, canceller> cancellers;

@@ -1,5 +1,6 @@
 // Putting: every replica gets its copy at its own pace, each by begin, chunks, commit.
 #include "base/crc32c.hpp"
+#include "fabric/link_core.hpp"
 #include "shard/client_jobs.hpp"
 
 #include <fmt/format.h>
@@ -54,7 +55,12 @@ void put_job::ask(std::size_t to, asking what, std::uint64_t bytes, std::functio
 }
 
 void put_job::begin(std::size_t to) {
-  command what{.what = verb::put_begin, .name = name_, .version = manifest_.version, .offset = manifest_.size};
+  copies_[to].number = client_->next_put();
+  command what{.what = verb::put_begin,
+               .name = name_,
+               .version = manifest_.version,
+               .number = copies_[to].number,
+               .offset = manifest_.size};
   ask(to, {.what = std::move(what)}, 0,
       [self = shared_from_this(), to](links::outcome&& ended) { self->begun(to, std::move(ended)); });
 }
@@ -63,8 +69,6 @@ void put_job::begun(std::size_t to, links::outcome&& ended) {
   const auto answered = decode_answer(ended.payload);
   if (!answered) return fail_copy(to, {.code = errc::protocol_error, .where = answered.error().where()});
   auto& each = copies_[to];
-  each.begun = true;
-  each.number = answered->number;
   each.comparing = answered->size != 0;
   advance(to);
 }
@@ -135,8 +139,9 @@ void put_job::end_copy(std::size_t to) {
   auto& each = copies_[to];
   if (!std::exchange(each.ended, true)) {
     for (const auto& [flight, cancel] : each.cancellers) cancel();
-    // Best effort: a server drops what was not finished when the link ends.
-    if (each.begun && !result_.copies[to].durable && result_.copies[to].code != errc::peer_lost) {
+    // Also when its begin was not answered yet. What was begun on a link that has ended, ended with it.
+    const auto& link = client_->replicas()[to].link;
+    if (!result_.copies[to].durable && link && link->alive()) {
       command what{.what = verb::put_abandon, .number = each.number};
       client_->ask(
           to, {.what = std::move(what), .deadline = deadline_after(clock::now(), client_->limits().connect_timeout)},
@@ -159,12 +164,13 @@ void put_job::fail_all(const error& why) {
 }
 
 void put_job::finish_if_over() {
+  if (completed_) return;
   std::uint32_t durable = 0;
   for (std::size_t i = 0; i < copies_.size(); ++i) {
     if (!copies_[i].ended || copies_[i].flying > 0) return;
     durable += result_.copies[i].durable ? 1 : 0;
   }
-  if (std::exchange(completed_, true)) return;
+  completed_ = true;
   const auto wanted = options_.min_copies == 0 ? copies_.size() : options_.min_copies;
   error_code code;
   if (durable < wanted || copies_.empty()) {

@@ -46,7 +46,7 @@ result<command> decode_command(std::span<const std::byte> payload) {
 std::vector<std::byte> encode(const answer& value) {
   std::vector<std::byte> out;
   wire::writer to(out);
-  to.id(value.version).integer(value.size).integer(value.number);
+  to.id(value.version).integer(value.size);
   to.bytes(std::as_bytes(std::span(value.bad_blocks)));
   return out;
 }
@@ -56,7 +56,6 @@ result<answer> decode_answer(std::span<const std::byte> payload) {
   answer value;
   value.version = in.id();
   value.size = in.integer<std::uint64_t>();
-  value.number = in.integer<std::uint64_t>();
   const auto blocks = in.left() / sizeof(std::uint64_t);
   if (!in.ok() || blocks > most_bad_blocks) return malformed("answer of a shard server");
   for (std::size_t i = 0; i < blocks; ++i) value.bad_blocks.push_back(in.integer<std::uint64_t>());

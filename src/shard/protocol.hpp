@@ -20,7 +20,7 @@ enum class verb : std::uint8_t {
   list,        ///< request: prefix, after, limit
   verify,      ///< request: name
   read,        ///< read: name, version, offset; as long as the transfer
-  put_begin,   ///< request: name, version, size
+  put_begin,   ///< request: put, name, version, size
   put_chunk,   ///< write: put, offset, CRCs of its blocks
   put_compare, ///< request: put, first block, CRCs: the version is there already
   put_commit,  ///< request: put
@@ -33,7 +33,7 @@ struct command {
   std::string name = {};    ///< or the prefix
   std::string after = {};   ///< list
   id128 version = {};       ///< stat, read: zero means the newest
-  std::uint64_t number = 0; ///< put: which; list: limit
+  std::uint64_t number = 0; ///< put_*: which, as the client counts them on its link; list: limit
   std::uint64_t offset = 0; ///< read, put_chunk; put_begin: size; put_compare: first block
   std::vector<std::uint32_t> crcs = {};
 
@@ -50,8 +50,7 @@ inline constexpr std::size_t most_crcs = 15 * 1024;
 // Answers. Those of stat, put_begin and verify are one struct.
 struct answer {
   id128 version = {};
-  std::uint64_t size = 0;   ///< stat: of the shard; put_begin: 1 when this version is there already; verify: blocks
-  std::uint64_t number = 0; ///< put_begin: which put
+  std::uint64_t size = 0; ///< stat: of the shard; put_begin: 1 when this version is there already; verify: blocks
   std::vector<std::uint64_t> bad_blocks = {}; ///< verify
 
   friend bool operator==(const answer&, const answer&) = default;

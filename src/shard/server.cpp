@@ -39,17 +39,19 @@ void server_core::arrived(const fabrics::call& begun, std::span<const std::byte>
   if (begun.terms().kind != expected) return begun.fail(error(errc::protocol_error, "command in the wrong operation"));
   if (asked.what == verb::read) return read(begun, asked);
   if (asked.what == verb::put_chunk) return put_chunk(begun, asked);
+  if (asked.what == verb::put_begin) return put_begin(begun, asked);
+  if (asked.what == verb::put_abandon) return put_abandon(begun, asked);
   on_disk([begun, asked = std::move(asked)](server_core& self) {
     switch (asked.what) {
       case verb::stat: return self.stat(begun, asked);
       case verb::list: return self.list(begun, asked);
       case verb::verify: return self.verify(begun, asked);
-      case verb::put_begin: return self.put_begin(begun, asked);
       case verb::put_compare: return self.put_compare(begun, asked);
       case verb::put_commit: return self.put_commit(begun, asked);
-      case verb::put_abandon: return self.put_abandon(begun, asked);
       case verb::read:
-      case verb::put_chunk: return;
+      case verb::put_begin:
+      case verb::put_chunk:
+      case verb::put_abandon: return;
     }
   });
 }

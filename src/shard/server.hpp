@@ -12,9 +12,10 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
+#include <utility>
 
 namespace weft::shards {
 
@@ -30,9 +31,11 @@ public:
   void stop();
 
 private:
-  /// A put of one peer; others cannot name it.
+  /// A put of one peer; others cannot name it. Listed when its command arrives, so that one behind it on the link finds
+  /// it whatever the disk does first.
   struct open_put {
-    std::unique_ptr<put_in_progress> put;
+    std::unique_ptr<put_in_progress> put; ///< set before `ready`, then constant
+    std::atomic<bool> ready = false;
     std::weak_ptr<const fabrics::link_core> owner;
     std::atomic<std::uint32_t> writing = 0; ///< chunks between their arrival and the disk
   };
@@ -73,13 +76,14 @@ private:
 
   // server_put.cpp
   void put_begin(const fabrics::call& begun, const command& asked);
+  void open_on_disk(const fabrics::call& begun, const command& asked, const std::shared_ptr<open_put>& opened);
   void put_chunk(const fabrics::call& begun, const command& asked);
   void store_chunk(const fabrics::call& begun, const command& asked, chunk_under_way& chunk,
                    const std::shared_ptr<memory::buffer_pool::lease>& lease);
   void put_compare(const fabrics::call& begun, const command& asked);
   void put_commit(const fabrics::call& begun, const command& asked);
   void put_abandon(const fabrics::call& begun, const command& asked);
-  [[nodiscard]] std::shared_ptr<open_put> find_put(const fabrics::call& begun, const command& asked);
+  [[nodiscard]] std::shared_ptr<open_put> find_put(const fabrics::call& begun, const command& asked) const;
   [[nodiscard]] std::shared_ptr<open_put> take_put(const fabrics::call& begun, const command& asked);
   void drop_lost_puts();
 
@@ -88,9 +92,9 @@ private:
   std::unique_ptr<file_store> store_;
   std::shared_ptr<memory::buffer_pool> read_pool_;
   std::shared_ptr<memory::buffer_pool> write_pool_;
-  std::mutex puts_mutex_; ///< guards puts_ and next_put_
-  std::unordered_map<std::uint64_t, std::shared_ptr<open_put>> puts_;
-  std::uint64_t next_put_ = 1;
+  mutable std::mutex puts_mutex_; ///< guards puts_
+  /// By link and the client's number. The weak owner keeps the address of a link from being used again.
+  std::map<std::pair<const fabrics::link_core*, std::uint64_t>, std::shared_ptr<open_put>> puts_;
   std::mutex disk_mutex_; ///< guards stopped_, so that nothing is queued behind the end of disk_
   bool stopped_ = false;
   std::atomic<std::uint64_t> bytes_served_ = 0;

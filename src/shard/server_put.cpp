@@ -5,42 +5,53 @@
 #include <fmt/format.h>
 
 namespace weft::shards {
+namespace {
+
+error not_open(const command& asked) {
+  return {errc::not_found, fmt::format("put {} is not open", asked.number)};
+}
+
+} // namespace
 
 void server_core::put_begin(const fabrics::call& begun, const command& asked) {
-  auto put = store_->begin_put(asked.name, asked.version, asked.offset);
-  if (!put) return begun.fail(put.error());
-  const bool there = (*put)->already_there();
   auto opened = std::make_shared<open_put>();
-  opened->put = std::move(*put);
   opened->owner = begun.link();
-  std::uint64_t number = 0;
   {
     const std::lock_guard lock(puts_mutex_);
-    number = next_put_++;
-    puts_.emplace(number, std::move(opened));
+    if (!puts_.emplace(std::pair(begun.link().get(), asked.number), opened).second) {
+      return begun.fail(error(errc::protocol_error, fmt::format("put {} is open already", asked.number)));
+    }
   }
-  // A link that ended before this put was listed has already told so.
+  on_disk([begun, asked, opened](server_core& self) { self.open_on_disk(begun, asked, opened); });
+}
+
+void server_core::open_on_disk(const fabrics::call& begun, const command& asked,
+                               const std::shared_ptr<open_put>& opened) {
+  // A link that ended before this put was listed has told so already.
   if (!begun.link()->alive()) return drop_lost_puts();
-  begun.succeed(encode(answer{.version = asked.version, .size = there ? 1U : 0U, .number = number}));
-}
-
-std::shared_ptr<server_core::open_put> server_core::find_put(const fabrics::call& begun, const command& asked) {
-  const std::lock_guard lock(puts_mutex_);
-  const auto found = puts_.find(asked.number);
-  // Another peer's put does not exist for this one.
-  if (found == puts_.end() || found->second->owner.lock() != begun.link()) return nullptr;
-  return found->second;
-}
-
-std::shared_ptr<server_core::open_put> server_core::take_put(const fabrics::call& begun, const command& asked) {
-  auto found = find_put(begun, asked);
-  if (!found) {
-    begun.fail(error(errc::not_found, fmt::format("put {} is not open", asked.number)));
-    return nullptr;
+  auto put = store_->begin_put(asked.name, asked.version, asked.offset);
+  if (!put) {
+    std::ignore = take_put(begun, asked);
+    return begun.fail(put.error());
   }
+  const bool there = (*put)->already_there();
+  opened->put = std::move(*put);
+  opened->ready = true;
+  begun.succeed(encode(answer{.version = asked.version, .size = there ? 1U : 0U}));
+}
+
+/// Null for one that is not open, or not open yet: no honest peer asks so soon.
+std::shared_ptr<server_core::open_put> server_core::find_put(const fabrics::call& begun, const command& asked) const {
   const std::lock_guard lock(puts_mutex_);
-  puts_.erase(asked.number);
-  return found;
+  const auto found = puts_.find({begun.link().get(), asked.number});
+  return found == puts_.end() || !found->second->ready ? nullptr : found->second;
+}
+
+/// Takes it off the list, open or not.
+std::shared_ptr<server_core::open_put> server_core::take_put(const fabrics::call& begun, const command& asked) {
+  const std::lock_guard lock(puts_mutex_);
+  auto taken = puts_.extract({begun.link().get(), asked.number});
+  return taken.empty() ? nullptr : std::move(taken.mapped());
 }
 
 void server_core::drop_lost_puts() {
@@ -59,7 +70,7 @@ void server_core::drop_lost_puts() {
 
 void server_core::put_chunk(const fabrics::call& begun, const command& asked) {
   const auto into = find_put(begun, asked);
-  if (!into) return begun.fail(error(errc::not_found, fmt::format("put {} is not open", asked.number)));
+  if (!into) return begun.fail(not_open(asked));
   const auto length = begun.terms().length;
   if (length == 0 || length > write_pool_->most()) {
     return begun.fail(error(errc::too_large, fmt::format("a chunk of {} bytes; this server takes at most {}", length,
@@ -101,14 +112,14 @@ void server_core::store_chunk(const fabrics::call& begun, const command& asked, 
 
 void server_core::put_compare(const fabrics::call& begun, const command& asked) {
   const auto put = find_put(begun, asked);
-  if (!put) return begun.fail(error(errc::not_found, fmt::format("put {} is not open", asked.number)));
+  if (!put) return begun.fail(not_open(asked));
   const auto same = put->put->compare(asked.offset, asked.crcs);
   same ? begun.succeed({}) : begun.fail(same.error());
 }
 
 void server_core::put_commit(const fabrics::call& begun, const command& asked) {
   const auto put = take_put(begun, asked);
-  if (!put) return;
+  if (!put || !put->ready) return begun.fail(not_open(asked));
   if (put->writing > 0) return begun.fail(error(errc::invalid_argument, "commit before all chunks were answered"));
   const auto committed = put->put->commit();
   if (!committed) return begun.fail(committed.error());
@@ -116,8 +127,14 @@ void server_core::put_commit(const fabrics::call& begun, const command& asked) {
   begun.succeed({});
 }
 
+/// At once, so that it counts even before the put's own begin has come to the disk; the files go there.
 void server_core::put_abandon(const fabrics::call& begun, const command& asked) {
-  if (const auto put = take_put(begun, asked)) begun.succeed({});
+  auto put = take_put(begun, asked);
+  if (!put) return begun.fail(not_open(asked));
+  on_disk([begun, put = std::move(put)](server_core&) mutable {
+    put.reset();
+    begun.succeed({});
+  });
 }
 
 } // namespace weft::shards

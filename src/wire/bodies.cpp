@@ -1,5 +1,7 @@
 #include "wire/bodies.hpp"
 
+#include <algorithm>
+
 namespace weft::wire {
 namespace {
 
@@ -30,8 +32,10 @@ result<hello> decode_hello(std::span<const std::byte> body) {
   value.session_epoch = in.integer<std::uint32_t>();
   value.features = in.integer<std::uint64_t>();
   value.required = in.integer<std::uint64_t>();
-  // A later version may append fields: what follows is not an error.
-  if (!in.ok() || value.name.empty()) return malformed("hello");
+  // The name goes into logs and onto terminals. A later version may append fields: what follows is not an error.
+  const bool printable = std::all_of(value.name.begin(), value.name.end(),
+                                     [](unsigned char letter) { return letter >= 0x20 && letter != 0x7f; });
+  if (!in.ok() || value.name.empty() || !printable) return malformed("hello");
   return value;
 }
 

@@ -26,7 +26,7 @@ TEST_CASE("messages are numbered from one, in order") {
   CHECK(box.next()->header.transfer == 71);
   box.posted();
   CHECK(box.next()->header.number == 2);
-  CHECK(box.waiting() == 2);
+  CHECK(box.size() == 3);
 }
 
 TEST_CASE("no more than the window is posted before an acknowledgement") {

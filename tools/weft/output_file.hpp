@@ -1,5 +1,5 @@
-// Where `weft get` writes to: FILE.part, which becomes FILE when all is there, or standard output. Used on the main
-// thread.
+// Where `weft get` writes to: FILE.part, which becomes FILE when all is there; a FILE that is a device, a pipe or a
+// link itself; or standard output. Used on the main thread.
 #pragma once
 
 #include "common/descriptor.hpp"
@@ -28,10 +28,11 @@ public:
 
 private:
   explicit output_file(std::string path) : path_(std::move(path)) {}
-  [[nodiscard]] std::string part() const { return path_ + ".part"; }
+  [[nodiscard]] std::string part() const { return in_place_ ? path_ : path_ + ".part"; }
 
   std::string path_;
-  descriptor file_; ///< none for standard output, and once committed
+  bool in_place_ = false; ///< it is a device, a pipe or a link
+  descriptor file_;       ///< none for standard output, and once committed
 };
 
 } // namespace weft::tools

@@ -253,12 +253,14 @@ void channel::write_some() {
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return wait_writable();
     } else if (errno != EINTR) {
-      // The reader may still find frames that arrived before the end; the failure itself must not be told from here.
+      // Frames that arrived before the end still count: why the peer went, say. The failure itself must not be told
+      // from here.
       waiting_ = true;
       const auto text = fmt::format("send: {}", std::strerror(errno));
       return boost::asio::post(socket_.get_executor(), [self = shared_from_this(), text] {
         if (self->closed_) return;
         self->driver_.batch_begins();
+        self->readable();
         self->fail(error(errc::path_failed, text));
         self->driver_.batch_ends();
       });

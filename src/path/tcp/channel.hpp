@@ -90,7 +90,6 @@ private:
   outgoing_slice slice_;
   std::vector<std::byte> after_;
   bool waiting_ = false; ///< the socket is full: writable() follows
-  error_code write_error_;
 };
 
 } // namespace weft::path::tcp

@@ -50,6 +50,14 @@ struct attempt : std::enable_shared_from_this<attempt> {
     std::exchange(done, nullptr)(failure, std::move(socket));
   }
 
+  std::function<void()> canceller(asio::any_io_executor on) {
+    return [weak = weak_from_this(), on] {
+      asio::post(on, [weak] {
+        if (const auto live = weak.lock()) live->finish(error(errc::cancelled, live->target));
+      });
+    };
+  }
+
   /// Whether this step failed, or the attempt was over before it ended.
   bool failed(const error_code& code, errc otherwise) {
     if (!done) return true;
@@ -152,6 +160,17 @@ std::function<void()> dial(asio::any_io_executor on, const address& to, duration
   auto self = std::make_shared<attempt>(on, limits, std::move(done));
   self->target = fmt::format("{}:{}", to.host, to.port);
   self->limit_to(limit);
+  // An address needs no resolver, whose one thread may be waiting for a name of somebody else's.
+  error_code no_address;
+  if (const auto numeric = asio::ip::make_address(to.host, no_address); !no_address) {
+    const auto port = static_cast<std::uint16_t>(std::stoul(to.port));
+    self->socket.async_connect({numeric, port}, [self](const error_code& connected) {
+      if (self->failed(connected, errc::unreachable)) return;
+      set_options(self->socket, self->limits);
+      self->finish({});
+    });
+    return self->canceller(on);
+  }
   self->resolver.async_resolve(to.host, to.port, [self](const error_code& code, const auto& found) {
     if (self->failed(code, errc::name_unresolved)) return;
     asio::async_connect(self->socket, found, [self](const error_code& connected, const auto&) {
@@ -160,11 +179,7 @@ std::function<void()> dial(asio::any_io_executor on, const address& to, duration
       self->finish({});
     });
   });
-  return [weak = std::weak_ptr(self), on] {
-    asio::post(on, [weak] {
-      if (const auto live = weak.lock()) live->finish(error(errc::cancelled, live->target));
-    });
-  };
+  return self->canceller(on);
 }
 
 void dial_channel(asio::any_io_executor on, const asio::ip::tcp::endpoint& to, const wire::channel_hello& hello,

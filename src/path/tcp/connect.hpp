@@ -25,7 +25,7 @@ struct address {
 /// HOST:PORT, with brackets around a V6 address.
 [[nodiscard]] std::string to_text(const boost::asio::ip::tcp::endpoint& endpoint);
 
-/// Options of every connection: no delay, keep-alive, user timeout, buffers, and the priority of its lane.
+/// Options of every connection: no delay, keep-alive, user timeout, buffers.
 void set_options(boost::asio::ip::tcp::socket& socket, const tunables& limits);
 
 using dialled = std::function<void(const error& failure, boost::asio::ip::tcp::socket socket)>;

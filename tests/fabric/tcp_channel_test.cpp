@@ -1,0 +1,274 @@
+// A channel over a real connection, with the test at its other end.
+#include "path/tcp/channel.hpp"
+
+#include <doctest/doctest.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+
+#include <cstring>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <thread>
+
+using namespace weft;
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+namespace {
+
+/// What a channel tells, and where it may put payload.
+struct recorder final : path::listener, path::tcp::driver {
+  void frame_arrived(lane, const wire::frame_header& header, std::span<const std::byte> body) override {
+    frames.push_back(header);
+    bodies.emplace_back(body.begin(), body.end());
+  }
+  void slice_began(lane, const wire::frame_header& header) override {
+    slices.push_back(header);
+    done = 0;
+  }
+  std::size_t slice_space(lane, std::span<iovec> out) override {
+    if (memory.empty()) return 0;
+    out[0] = {memory.data() + slices.back().offset + done, slices.back().body_length - done};
+    return 1;
+  }
+  void slice_grew(lane, std::size_t bytes) override {
+    done += bytes;
+    landed += done == slices.back().body_length ? 1 : 0;
+  }
+  void slice_landed(lane, const wire::frame_header&) override {}
+  void sent(lane, std::uint64_t transfer) override { transfers_sent.push_back(transfer); }
+  void writable(lane) override { ++times_writable; }
+  void batch_begins() override { ++batches; }
+  void batch_ends() override { --batches; }
+  void channel_failed(lane, std::uint32_t, const error& why) override { failure = why; }
+
+  std::vector<wire::frame_header> frames;
+  std::vector<std::vector<std::byte>> bodies;
+  std::vector<wire::frame_header> slices;
+  std::vector<std::byte> memory;
+  std::size_t done = 0;
+  int landed = 0;
+  std::vector<std::uint64_t> transfers_sent;
+  int times_writable = 0;
+  int batches = 0;
+  std::optional<error> failure;
+};
+
+struct connected {
+  connected() : acceptor(context, {asio::ip::address_v4::loopback(), 0}), other(context) {
+    other.connect(acceptor.local_endpoint());
+    channel = std::make_shared<path::tcp::channel>(acceptor.accept(), lane::bulk, 3, seen, seen);
+    channel->start();
+  }
+  ~connected() { channel->close(); }
+
+  template <class Condition>
+  bool run_until(Condition holds) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!holds() && std::chrono::steady_clock::now() < until) {
+      context.restart();
+      context.run_one_for(std::chrono::milliseconds(50));
+    }
+    return holds();
+  }
+  void say(const wire::frame_header& header, std::span<const std::byte> body = {}) {
+    std::array<std::byte, wire::header_size> bytes;
+    wire::encode(header, bytes);
+    asio::write(other, asio::buffer(bytes));
+    asio::write(other, asio::buffer(body.data(), body.size()));
+  }
+
+  asio::io_context context;
+  tcp::acceptor acceptor;
+  tcp::socket other;
+  recorder seen;
+  std::shared_ptr<path::tcp::channel> channel;
+};
+
+std::vector<std::byte> counting(std::size_t size) {
+  std::vector<std::byte> bytes(size);
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(i * 7 >> 3);
+  return bytes;
+}
+
+wire::frame_header message(std::uint32_t number, std::size_t length) {
+  return {.type = wire::frame_type::request,
+          .body_length = static_cast<std::uint32_t>(length),
+          .epoch = 3,
+          .number = number,
+          .transfer = number};
+}
+
+wire::frame_header slice(std::uint64_t offset, std::size_t length) {
+  return {.type = wire::frame_type::slice,
+          .body_length = static_cast<std::uint32_t>(length),
+          .epoch = 3,
+          .transfer = 5,
+          .offset = offset};
+}
+
+} // namespace
+
+TEST_CASE("frames are found in whatever portions they arrive") {
+  connected with;
+  const auto body = counting(1000);
+  std::vector<std::byte> stream;
+  for (std::uint32_t i = 1; i <= 3; ++i) {
+    std::array<std::byte, wire::header_size> bytes;
+    wire::encode(message(i, body.size()), bytes);
+    stream.insert(stream.end(), bytes.begin(), bytes.end());
+    stream.insert(stream.end(), body.begin(), body.end());
+  }
+  std::size_t portion = 0;
+  SUBCASE("one byte each") {
+    portion = 1;
+  }
+  SUBCASE("odd ones") {
+    portion = 61;
+  }
+  SUBCASE("all at once") {
+    portion = stream.size();
+  }
+  for (std::size_t at = 0; at < stream.size(); at += portion) {
+    asio::write(with.other, asio::buffer(stream.data() + at, std::min(portion, stream.size() - at)));
+    with.context.restart();
+    with.context.poll();
+  }
+  CHECK(with.run_until([&] { return with.seen.frames.size() == 3; }));
+  for (const auto& each : with.seen.bodies) CHECK(each == body);
+  CHECK(with.seen.batches == 0);
+}
+
+TEST_CASE("payload lands where the listener says, and frames behind it are found") {
+  connected with;
+  with.seen.memory.resize(1 << 20);
+  const auto payload = counting(1 << 20);
+  std::thread writer([&] {
+    for (std::size_t at = 0; at < payload.size(); at += 256 * 1024) {
+      with.say(slice(at, 256 * 1024), std::span(payload).subspan(at, 256 * 1024));
+      with.say(message(1, 0));
+    }
+  });
+  CHECK(with.run_until([&] { return with.seen.landed == 4 && with.seen.frames.size() == 4; }));
+  writer.join();
+  CHECK(with.seen.memory == payload);
+}
+
+TEST_CASE("payload that nobody wants is dropped, and the stream goes on") {
+  connected with;
+  std::thread writer([&] {
+    with.say(slice(0, 300'000), counting(300'000));
+    with.say(message(1, 3), counting(3));
+  });
+  CHECK(with.run_until([&] { return with.seen.frames.size() == 1; }));
+  writer.join();
+  CHECK(with.seen.landed == 1);
+}
+
+TEST_CASE("messages and slices leave in the order in which they were posted") {
+  connected with;
+  auto bytes = counting(1 << 20);
+  const memory::piece_list pieces(bytes, nullptr);
+  const auto body = counting(100);
+  CHECK(with.channel->post_message(message(1, 100), body));
+  CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces) != path::posted::refused);
+  CHECK(with.channel->post_message(message(2, 100), body));
+  with.channel->flush();
+  std::vector<std::byte> got(3 * wire::header_size + 200 + bytes.size());
+  std::thread reader([&] { asio::read(with.other, asio::buffer(got)); });
+  with.run_until([&] { return with.channel->takes_slices(); });
+  with.channel->flush();
+  reader.join();
+  const auto header_at = [&](std::size_t at) {
+    return wire::decode(std::span<const std::byte, wire::header_size>(got.data() + at, wire::header_size)).value();
+  };
+  CHECK(header_at(0) == message(1, 100));
+  CHECK(header_at(wire::header_size + 100) == slice(0, 1 << 20));
+  CHECK(std::memcmp(got.data() + 2 * wire::header_size + 100, bytes.data(), bytes.size()) == 0);
+  CHECK(header_at(2 * wire::header_size + 100 + bytes.size()) == message(2, 100));
+}
+
+TEST_CASE("a full socket refuses, holds what it took, and says when it takes more") {
+  connected with;
+  auto bytes = counting(1 << 20);
+  const memory::piece_list pieces(bytes, nullptr);
+  std::size_t taken = 0;
+  auto last = path::posted::done;
+  while (last == path::posted::done) {
+    last = with.channel->post_slice(slice(0, 1 << 20), pieces);
+    taken += last == path::posted::refused ? 0 : 1;
+  }
+  CHECK(last == path::posted::pending);
+  CHECK_FALSE(with.channel->takes_slices());
+  CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces) == path::posted::refused);
+  // Messages wait, up to a bound; a marker always has room.
+  std::size_t messages = 0;
+  const auto body = counting(60'000);
+  while (with.channel->post_message(message(1, body.size()), body)) ++messages;
+  CHECK(messages < 20);
+  CHECK(with.channel->post_message({.type = wire::frame_type::marker}, {}));
+  const auto total =
+      taken * (wire::header_size + bytes.size()) + messages * (wire::header_size + body.size()) + wire::header_size;
+  std::vector<std::byte> got(total);
+  std::thread reader([&] { asio::read(with.other, asio::buffer(got)); });
+  CHECK(with.run_until([&] { return with.seen.times_writable > 0; }));
+  CHECK(with.seen.transfers_sent == std::vector<std::uint64_t>{5});
+  with.channel->flush();
+  with.context.run_for(std::chrono::milliseconds(50));
+  reader.join();
+}
+
+TEST_CASE("what is no frame ends the channel with its name") {
+  connected with;
+  SUBCASE("another protocol") {
+    asio::write(with.other, asio::buffer(std::string(100, 'x')));
+    CHECK(with.run_until([&] { return with.seen.failure.has_value(); }));
+    CHECK(with.seen.failure->code() == errc::not_weft);
+  }
+  SUBCASE("a length beyond all bounds") {
+    with.say(message(1, 100'000'000));
+    CHECK(with.run_until([&] { return with.seen.failure.has_value(); }));
+    CHECK(with.seen.failure->code() == errc::protocol_error);
+  }
+  SUBCASE("the end") {
+    with.other.close();
+    CHECK(with.run_until([&] { return with.seen.failure.has_value(); }));
+    CHECK(with.seen.failure->code() == errc::path_failed);
+  }
+  CHECK(with.seen.batches == 0);
+}
+
+TEST_CASE("what arrived before the end is told before the end is") {
+  connected with;
+  // The peer says why it goes, and goes; we write before we read that.
+  with.say({.type = wire::frame_type::goodbye});
+  with.other.close();
+  const auto body = counting(100);
+  for (int i = 0; i < 3; ++i) {
+    std::ignore = with.channel->post_message(message(1, 100), body);
+    with.channel->flush();
+  }
+  CHECK(with.run_until([&] { return with.seen.failure.has_value(); }));
+  REQUIRE(with.seen.frames.size() == 1);
+  CHECK(with.seen.frames[0].type == wire::frame_type::goodbye);
+}
+
+TEST_CASE("a closed channel reads, writes and tells nothing more") {
+  connected with;
+  with.seen.memory.resize(1000);
+  with.say(slice(0, 1000), counting(500));
+  CHECK(with.run_until([&] { return with.seen.done == 500; }));
+  with.channel->close();
+  const auto before = with.seen.memory;
+  error_code ignored;
+  asio::write(with.other, asio::buffer(counting(500)), ignored);
+  with.context.restart();
+  with.context.run_for(std::chrono::milliseconds(20));
+  CHECK(with.seen.memory == before);
+  CHECK(with.seen.landed == 0);
+  CHECK_FALSE(with.seen.failure.has_value());
+}
