@@ -14,6 +14,12 @@ client_core::client_core(std::shared_ptr<fabrics::fabric_core> fabric, std::vect
   }
 }
 
+client_core::~client_core() {
+  for (const auto& each : replicas_) {
+    if (each.link) each.link->close(errc::closed);
+  }
+}
+
 bool more_telling(errc candidate, errc than) noexcept {
   // Data and storage say most, then the peer's answers, then that there was no way to it.
   const auto weight = [](errc code) {

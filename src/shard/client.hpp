@@ -46,6 +46,8 @@ using canceller = std::function<void()>;
 class client_core final : public std::enable_shared_from_this<client_core> {
 public:
   client_core(std::shared_ptr<fabrics::fabric_core> fabric, std::vector<std::string> addresses);
+  /// Closes the links to its replicas.
+  ~client_core();
 
   [[nodiscard]] fabrics::fabric_core& fabric() noexcept { return *fabric_; }
   [[nodiscard]] std::vector<replica>& replicas() noexcept { return replicas_; }

@@ -105,7 +105,8 @@ void put_job::send_chunk(std::size_t to) {
 void put_job::send_compare(std::size_t to) {
   auto& each = copies_[to];
   const auto offset = each.next;
-  const auto length = std::min<std::uint64_t>(client_->limits().shard_window.value(), manifest_.size - offset);
+  const auto most = std::min<std::uint64_t>(client_->limits().shard_window.value(), most_crcs * block_size);
+  const auto length = std::min(most, manifest_.size - offset);
   each.next += length;
   const auto first = offset / block_size;
   const auto of_range = crcs(first, block_count(length));

@@ -84,6 +84,7 @@ private:
   void put_commit(const fabrics::call& begun, const command& asked);
   void put_abandon(const fabrics::call& begun, const command& asked);
   [[nodiscard]] std::shared_ptr<open_put> find_put(const fabrics::call& begun, const command& asked) const;
+  [[nodiscard]] std::shared_ptr<chunk_under_way> begin_chunk(const fabrics::call& begun, const command& asked) const;
   [[nodiscard]] std::shared_ptr<open_put> take_put(const fabrics::call& begun, const command& asked);
   void drop_lost_puts();
 

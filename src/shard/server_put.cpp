@@ -7,6 +7,9 @@
 namespace weft::shards {
 namespace {
 
+/// Of one peer: each holds a descriptor and the disk space of its shard.
+constexpr std::ptrdiff_t most_open_puts = 64;
+
 error not_open(const command& asked) {
   return {errc::not_found, fmt::format("put {} is not open", asked.number)};
 }
@@ -18,6 +21,11 @@ void server_core::put_begin(const fabrics::call& begun, const command& asked) {
   opened->owner = begun.link();
   {
     const std::lock_guard lock(puts_mutex_);
+    const auto* peer = begun.link().get();
+    const auto open = std::distance(puts_.lower_bound({peer, 0}), puts_.upper_bound({peer, ~std::uint64_t{0}}));
+    if (open >= most_open_puts) {
+      return begun.fail(error(errc::limit_exceeded, fmt::format("{} puts of this peer are open", open)));
+    }
     if (!puts_.emplace(std::pair(begun.link().get(), asked.number), opened).second) {
       return begun.fail(error(errc::protocol_error, fmt::format("put {} is open already", asked.number)));
     }
@@ -47,6 +55,15 @@ std::shared_ptr<server_core::open_put> server_core::find_put(const fabrics::call
   return found == puts_.end() || !found->second->ready ? nullptr : found->second;
 }
 
+/// Null as find_put. Counted under the lock that a commit takes the put with: it sees the chunk or the chunk not it.
+std::shared_ptr<server_core::chunk_under_way> server_core::begin_chunk(const fabrics::call& begun,
+                                                                       const command& asked) const {
+  const std::lock_guard lock(puts_mutex_);
+  const auto found = puts_.find({begun.link().get(), asked.number});
+  if (found == puts_.end() || !found->second->ready) return nullptr;
+  return std::make_shared<chunk_under_way>(found->second);
+}
+
 /// Takes it off the list, open or not.
 std::shared_ptr<server_core::open_put> server_core::take_put(const fabrics::call& begun, const command& asked) {
   const std::lock_guard lock(puts_mutex_);
@@ -69,15 +86,14 @@ void server_core::drop_lost_puts() {
 }
 
 void server_core::put_chunk(const fabrics::call& begun, const command& asked) {
-  const auto into = find_put(begun, asked);
-  if (!into) return begun.fail(not_open(asked));
+  // Counted from here on: a commit that overtakes a chunk is refused, not answered with half a shard.
+  const auto counted = begin_chunk(begun, asked);
+  if (!counted) return begun.fail(not_open(asked));
   const auto length = begun.terms().length;
   if (length == 0 || length > write_pool_->most()) {
     return begun.fail(error(errc::too_large, fmt::format("a chunk of {} bytes; this server takes at most {}", length,
                                                          write_pool_->most())));
   }
-  // Counted from here on: a commit that overtakes a chunk is refused, not answered with half a shard.
-  auto counted = std::make_shared<chunk_under_way>(into);
   write_pool_->acquire(begun.side(), length, [self = shared_from_this(), begun, asked, counted](auto lease) {
     auto pieces = lease->pieces(0, begun.terms().length);
     pieces.keep(lease);

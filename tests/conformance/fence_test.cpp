@@ -116,3 +116,26 @@ TEST_CASE("a peer frozen in mid-transfer ends it within the deadline") {
   CHECK(stays_untouched(with, memory));
   CHECK(is_poisoned(back.bytes()));
 }
+
+TEST_CASE("once a revocation is complete nobody writes the region") {
+  fabric owner(configured({{"listen", "127.0.0.1:0"}}));
+  fabric writer{config{}};
+  auto link = soon(writer.connect(owner.address(), asio::use_future));
+  auto memory = writer.allocate(byte_count{large}).value();
+  auto pool = owner.allocate(byte_count{large}).value();
+  auto other = owner.allocate(byte_count{1 << 20}).value();
+  owner.publish(other, "other", rights::write).value();
+  const auto elsewhere = soon(link.open("other", asio::use_future));
+  for (const auto after : {0us, 1000us, 5000us}) {
+    owner.publish(pool, "pool", rights::write).value();
+    const auto remote = soon(link.open("pool", asio::use_future));
+    auto moving = link.write(memory, remote.all(), {}, outcome);
+    std::this_thread::sleep_for(after);
+    soon(owner.revoke("pool", asio::use_future));
+    std::ranges::fill(pool.bytes(), poison);
+    for (int i = 0; i < 8; ++i) soon(link.write(memory.sub(0, 1 << 20), elsewhere.all(), {}, asio::use_future));
+    CHECK(is_poisoned(pool.bytes()));
+    const auto code = std::get<0>(soon(std::move(moving)));
+    CHECK((code == errc::revoked || !code));
+  }
+}

@@ -12,6 +12,9 @@ constexpr auto block = buffer_pool::block_size;
 
 /// Asks for memory and keeps it.
 struct borrower {
+  ~borrower() {
+    while (!leases.empty()) give_back();
+  }
   void acquire(buffer_pool& from, std::uint64_t bytes) {
     from.acquire(this, bytes, [this](auto lent) { leases.push_back(std::move(lent)); });
   }
