@@ -307,10 +307,11 @@ metrics fabric_core::snapshot() const {
 void fabric_core::shut_down() {
   const std::lock_guard once(shut_down_mutex_);
   if (std::exchange(down_, true)) return;
-  std::promise<void> closed;
+  // Shared: the other thread may still be inside set_value when this one goes on.
+  const auto closed = std::make_shared<std::promise<void>>();
   if (weak_from_this().lock()) {
-    close(duration::zero(), [&closed] { closed.set_value(); });
-    closed.get_future().wait();
+    close(duration::zero(), [closed] { closed->set_value(); });
+    closed->get_future().wait();
   }
   realtime_.stop();
   data_.stop();
