@@ -81,8 +81,8 @@ public:
   [[nodiscard]] result<region> allocate(byte_count size);
 
   /// Links to the process that listens at `address`: HOST:PORT, [V6]:PORT, or either behind weft://. Errors:
-  /// invalid_url, name_unresolved, connect_refused, unreachable, not_weft, version_mismatch, deadline_exceeded,
-  /// cancelled, closed.
+  /// invalid_url, name_unresolved, connect_refused, unreachable, not_weft, peer_unresponsive (it accepts and says
+  /// nothing), version_mismatch, peer_closed, deadline_exceeded, cancelled, closed.
   template <class Token>
   auto connect(std::string_view address, connect_options options, Token&& token) {
     return boost::asio::async_initiate<Token, void(error_code, link)>(
