@@ -62,9 +62,10 @@ in_processes::in_processes(const peer_options& options) {
 }
 
 in_processes::~in_processes() {
+  // Only one that is frozen, and before its end: SIGCONT would undo the stop by which a sanitizer looks for leaks then.
+  if (frozen_) thaw();
   ::close(input_);
   if (process_ == 0) return;
-  ::kill(process_, SIGCONT);
   int status = 0;
   ::waitpid(process_, &status, 0);
   // A sanitizer's finding in the peer ends it with an error.
@@ -75,15 +76,18 @@ void in_processes::kill() {
   ::kill(process_, SIGKILL);
   ::waitpid(process_, nullptr, 0);
   process_ = 0;
+  frozen_ = false;
 }
 
 void in_processes::freeze() {
+  frozen_ = true;
   ::kill(process_, SIGSTOP);
   int status = 0;
   ::waitpid(process_, &status, WUNTRACED);
 }
 
 void in_processes::thaw() {
+  frozen_ = false;
   ::kill(process_, SIGCONT);
 }
 

@@ -36,7 +36,8 @@ public:
 
 private:
   pid_t process_ = 0;
-  int input_ = -1; ///< its standard input: it ends when this is closed
+  bool frozen_ = false; ///< by freeze()
+  int input_ = -1;      ///< its standard input: it ends when this is closed
   std::string address_;
 };
 
