@@ -33,6 +33,22 @@ enum class verify_mode : std::uint8_t { slice, wire };
   return std::nullopt;
 }
 
+/// How a fabric's threads wait for the network. `event`: asleep. `adaptive`: awake for `poll.spin` after the last
+/// event, then asleep. `spin`: awake as long as one of the thread's channels is open, for a core each.
+enum class poll_mode : std::uint8_t { event, adaptive, spin };
+
+[[nodiscard]] constexpr std::string_view name(poll_mode value) noexcept {
+  constexpr std::string_view names[] = {"event", "adaptive", "spin"};
+  return names[static_cast<std::size_t>(value)];
+}
+
+[[nodiscard]] constexpr std::optional<poll_mode> poll_mode_from_name(std::string_view text) noexcept {
+  for (const auto mode : {poll_mode::event, poll_mode::adaptive, poll_mode::spin}) {
+    if (name(mode) == text) return mode;
+  }
+  return std::nullopt;
+}
+
 /// What load() reads, from the weakest to the strongest.
 struct config_sources {
   /// A TOML file with the settings' dotted names as keys: `slice.size = "64KiB"`, or `size` under `[slice]`.

@@ -57,8 +57,9 @@ struct connect_options {
   std::optional<std::chrono::nanoseconds> deadline = std::nullopt;
 };
 
-/// A process's part in the network: two threads (realtime, data) of its own drive everything, so that progress never
-/// waits for a caller. An idle fabric uses no CPU. Thread-safe, but for its construction and destruction.
+/// A process's part in the network: threads of its own (one for realtime, threads.data for the rest) drive everything,
+/// so that progress never waits for a caller. An idle fabric uses no CPU, unless poll=spin asks for it. Thread-safe,
+/// but for its construction and destruction.
 class WEFT_API fabric {
 public:
   /// Starts the threads, and listens if the configuration says where. Errors: invalid_config, address_in_use,
@@ -115,7 +116,8 @@ public:
   void on_request(request_handler handler, boost::asio::any_io_executor executor = {});
   void on_notification(notification_handler handler, boost::asio::any_io_executor executor = {});
 
-  /// The executor of a lane's thread: a caller that lives there has no hand-off to it.
+  /// The executor of a lane's thread: a caller that lives there has no hand-off to it. Where there are several
+  /// (threads.data), link::executor tells a link's own.
   [[nodiscard]] boost::asio::any_io_executor executor(lane of) const;
 
   [[nodiscard]] metrics snapshot() const;

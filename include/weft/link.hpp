@@ -5,6 +5,7 @@
 #include <weft/region.hpp>
 
 #include <boost/asio/any_completion_handler.hpp>
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
 
 #include <memory>
@@ -39,6 +40,9 @@ public:
   [[nodiscard]] const std::string& peer() const;
   /// Whether operations may still succeed: false once the link has ended.
   [[nodiscard]] bool alive() const noexcept;
+
+  /// The executor of the thread that carries a lane of this link: a caller that lives there has no hand-off to it.
+  [[nodiscard]] boost::asio::any_io_executor executor(lane of) const;
 
   /// Finds what the peer published as `name`. Errors: not_found.
   template <class Token>

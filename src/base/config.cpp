@@ -29,6 +29,9 @@ std::string variable_of(std::string_view name) {
   return variable;
 }
 
+/// What the kernel's 15 bytes leave for it before "-realtime".
+constexpr std::size_t longest_thread_name = 6;
+
 result<void> check_peer_name(std::string_view text) {
   constexpr std::size_t longest = 255;
   const auto odd = [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; };
@@ -47,6 +50,7 @@ struct config::state {
   tunables values;
   std::string peer_name;
   std::string listen;
+  std::string thread_names = "weft";
   std::map<std::string, std::string, std::less<>> origins; // of the values that are not defaults
   std::vector<std::string> warnings;
   log_sink sink;
@@ -57,7 +61,7 @@ struct config::state {
     std::string state::*member;
     std::string_view doc;
   };
-  static const text_row text_rows[2];
+  static const text_row text_rows[3];
 
   static std::vector<std::string_view> names();
 
@@ -69,6 +73,7 @@ struct config::state {
 const config::state::text_row config::state::text_rows[] = {
     {"peer.name", &state::peer_name, "the name that peers know this process by; empty: host:pid:random"},
     {"listen", &state::listen, "HOST:PORT to accept links at; empty: this process only connects"},
+    {"threads.name", &state::thread_names, "how the names of this fabric's threads begin, up to 6 bytes"},
 };
 
 std::vector<std::string_view> config::state::names() {
@@ -93,6 +98,9 @@ result<void> config::state::set(std::string_view name, std::string_view text, st
   } else {
     if (row->member == &state::peer_name) {
       if (auto good = check_peer_name(text); !good) return good;
+    }
+    if (row->member == &state::thread_names && (text.empty() || text.size() > longest_thread_name)) {
+      return error{errc::invalid_config, fmt::format("threads.name: 1 to {} bytes are allowed", longest_thread_name)};
     }
     this->*(row->member) = text;
   }
@@ -192,7 +200,7 @@ std::vector<setting> config::explain() const {
     settings.push_back({.name = std::string{row.name},
                         .value = (*state_).*(row.member),
                         .origin = origin_of(row.name),
-                        .default_value = "",
+                        .default_value = state{}.*(row.member),
                         .range = "",
                         .unit = "",
                         .hot = false,

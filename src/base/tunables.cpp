@@ -25,8 +25,14 @@ std::string to_text(std::uint32_t value) {
 std::string to_text(verify_mode value) {
   return std::string{name(value)};
 }
+std::string to_text(poll_mode value) {
+  return std::string{name(value)};
+}
 std::string to_text(log_level value) {
   return std::string{name(value)};
+}
+std::string to_text(const cpu_list& value) {
+  return to_string(value);
 }
 
 result<void> from_text(std::string_view text, byte_count& value) {
@@ -58,6 +64,15 @@ result<void> choice_from_text(std::string_view text, std::optional<Choice> found
 result<void> from_text(std::string_view text, verify_mode& value) {
   return choice_from_text(text, verify_mode_from_name(text), value);
 }
+result<void> from_text(std::string_view text, poll_mode& value) {
+  return choice_from_text(text, poll_mode_from_name(text), value);
+}
+result<void> from_text(std::string_view text, cpu_list& value) {
+  const auto parsed = parse_cpu_list(text);
+  if (!parsed) return parsed.error();
+  value = *parsed;
+  return {};
+}
 result<void> from_text(std::string_view text, log_level& value) {
   return choice_from_text(text, log_level_from_name(text), value);
 }
@@ -71,6 +86,8 @@ std::string range_text(Value least, Value most) {
       text += name(static_cast<Value>(i));
     }
     return text;
+  } else if constexpr (std::is_same_v<Value, cpu_list>) {
+    return fmt::format("0..{}", cpu_list::most - 1);
   } else {
     return to_text(least) + ".." + to_text(most);
   }

@@ -7,6 +7,8 @@
 #include <weft/log.hpp>
 #include <weft/units.hpp>
 
+#include "base/cpu_list.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -76,6 +78,20 @@ using namespace std::chrono_literals;
     "share of a busy rail that the background lane gets")                                                              \
   X(verify, "verify", verify_mode, verify_mode::slice, verify_mode::slice, verify_mode::wire, "", hot,                 \
     "what transfers are checked by: slice, a CRC32C each, or wire, the transport's own checks")                        \
+  X(poll, "poll", poll_mode, poll_mode::adaptive, poll_mode::event, poll_mode::spin, "", cold,                         \
+    "how threads wait for the network: event asleep, adaptive awake for poll.spin, spin awake while linked")           \
+  X(poll_spin, "poll.spin", std::chrono::nanoseconds, 50us, 1us, 1s, "time", cold,                                     \
+    "how long adaptive polling stays awake after the last event")                                                      \
+  X(threads_data, "threads.data", std::uint32_t, 1, 1, 64, "threads", cold,                                            \
+    "threads that carry the standard, bulk and background lanes; each link has one of them")                           \
+  X(threads_data_cpus, "threads.data.cpus", cpu_list, cpu_list{}, cpu_list{}, every_cpu, "", cold,                     \
+    "processors that the data threads may run on, as 0-3,8; empty: any")                                               \
+  X(threads_data_priority, "threads.data.priority", std::uint32_t, 0, 0, 99, "", cold,                                 \
+    "SCHED_FIFO priority of the data threads; 0: an ordinary thread")                                                  \
+  X(threads_realtime_cpus, "threads.realtime.cpus", cpu_list, cpu_list{}, cpu_list{}, every_cpu, "", cold,             \
+    "processors that the realtime thread may run on, as 0-3,8; empty: any")                                            \
+  X(threads_realtime_priority, "threads.realtime.priority", std::uint32_t, 0, 0, 99, "", cold,                         \
+    "SCHED_FIFO priority of the realtime thread; 0: an ordinary thread")                                               \
   X(log_level, "log.level", weft::log_level, weft::log_level::info, weft::log_level::trace, weft::log_level::off, "",  \
     hot, "least level of message that reaches the log sink")
 

@@ -20,12 +20,29 @@ std::string made_up_name(const id128& incarnation) {
   return fmt::format("{}:{}:{}", host, ::getpid(), to_string(incarnation).substr(0, 8));
 }
 
+std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, const std::string& names) {
+  std::vector<std::unique_ptr<worker>> threads;
+  for (std::uint32_t i = 0; i < limits.threads_data; ++i) {
+    thread_plan plan{names + "-data", limits.threads_data_cpus, limits.threads_data_priority};
+    if (limits.threads_data > 1) plan.name += fmt::format("-{}", i);
+    threads.push_back(std::make_unique<worker>(plan, limits));
+  }
+  return threads;
+}
+
 } // namespace
 
 fabric_core::fabric_core(const config& settings)
     : limits_(settings.values()), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
-      realtime_("weft-realtime", limits_), data_("weft-data", limits_), acceptor_(data_.context()),
-      accept_pause_(data_.context()), users_(std::make_shared<user_service>()) {
+      realtime_({settings.get("threads.name").value() + "-realtime", limits_.threads_realtime_cpus,
+                 limits_.threads_realtime_priority},
+                limits_),
+      data_(start_data_threads(limits_, settings.get("threads.name").value())), acceptor_(data().context()),
+      accept_pause_(data().context()), users_(std::make_shared<user_service>()) {
+  for (const auto& complaint : realtime_.complaints()) log_.warning("{}", complaint);
+  for (const auto& thread : data_) {
+    for (const auto& complaint : thread->complaints()) log_.warning("{}", complaint);
+  }
   name_ = settings.peer_name().empty() ? made_up_name(incarnation_) : settings.peer_name();
   publications_ = std::make_shared<publications>(*users_);
 }
@@ -53,7 +70,7 @@ result<void> fabric_core::listen(const std::string& at) {
   const auto where = path::tcp::parse_address(at);
   if (!where) return where.error();
   error_code code;
-  asio::ip::tcp::resolver resolver(data_.context());
+  asio::ip::tcp::resolver resolver(data().context());
   const auto found = resolver.resolve(where->host, where->port, asio::ip::tcp::resolver::passive, code);
   if (code || found.empty()) return error(errc::name_unresolved, fmt::format("{}: {}", at, code.message()));
   const auto endpoint = found.begin()->endpoint();
@@ -63,11 +80,11 @@ result<void> fabric_core::listen(const std::string& at) {
   if (!code) acceptor_.listen(asio::socket_base::max_listen_connections, code);
   if (code) return error(to_errc(code), at);
   address_ = path::tcp::to_text(acceptor_.local_endpoint(code));
-  data_.run([self = shared_from_this()] { self->accept_next(); });
+  data().run([self = shared_from_this()] { self->accept_next(); });
   return {};
 }
 
-// Accepting. All of it on the data thread.
+// Accepting. All of it on the first data thread.
 
 void fabric_core::accept_next() {
   acceptor_.async_accept([weak = weak_from_this()](const error_code& code, asio::ip::tcp::socket socket) {
@@ -94,9 +111,9 @@ void fabric_core::accept_next() {
                             std::span<const std::byte> body) {
                        const auto core = weak.lock();
                        if (!core) return;
-                       core->data_.begin();
+                       core->data().begin();
                        core->greeted(failure, std::move(from), header, body);
-                       core->data_.end();
+                       core->data().end();
                      });
   });
 }
@@ -138,7 +155,7 @@ void fabric_core::session_greeted(asio::ip::tcp::socket socket, std::span<const 
       accepted_.emplace(peer->session, link);
     }
   }
-  std::ignore = link->accept(std::move(socket), *peer);
+  link->accept(std::move(socket), *peer);
 }
 
 void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
@@ -148,8 +165,8 @@ void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const 
     const std::lock_guard lock(mutex_);
     if (const auto found = accepted_.find(hello->session); found != accepted_.end()) link = found->second;
   }
-  if (!link || !link->may_open(hello->carries, hello->epoch)) {
-    const auto code = !hello ? errc::protocol_error : !link ? errc::peer_restarted : errc::path_failed;
+  if (!link) {
+    const auto code = hello ? errc::peer_restarted : errc::protocol_error;
     return path::tcp::send_and_close(std::move(socket),
                                      {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(code)});
   }
@@ -167,13 +184,13 @@ std::function<void()> fabric_core::connect(std::string address, duration limit, 
   auto mine = greeting();
   mine.session = random_id();
   if (!to) {
-    data_.post([done = std::move(done), why = to.error()] { done(why, nullptr); });
+    data().post([done = std::move(done), why = to.error()] { done(why, nullptr); });
     return [] {};
   }
   auto link = std::make_shared<link_core>(shared_from_this(), std::move(*to), std::move(mine));
-  data_.run([self = shared_from_this(), link, limit, done = std::move(done)]() mutable {
+  link->thread().run([self = shared_from_this(), link, limit, done = std::move(done)]() mutable {
     if (!self->add_dialled(link)) return done(error(errc::closed, "the fabric is closed"), nullptr);
-    auto timer = std::make_shared<asio::steady_timer>(self->data_.context());
+    auto timer = std::make_shared<asio::steady_timer>(link->thread().context());
     timer->expires_after(limit);
     timer->async_wait([link](const error_code& code) {
       if (!code) link->give_up_connecting(error(errc::deadline_exceeded, "no link by the deadline of connect"));
@@ -186,7 +203,7 @@ std::function<void()> fabric_core::connect(std::string address, duration limit, 
   return [weak = std::weak_ptr(link)] {
     const auto live = weak.lock();
     if (!live) return;
-    live->fabric().data().run([live] { live->give_up_connecting(error(errc::cancelled)); });
+    live->thread().run([live] { live->give_up_connecting(error(errc::cancelled)); });
   };
 }
 
@@ -243,20 +260,28 @@ bool fabric_core::busy() const {
 }
 
 void fabric_core::close(duration patience, std::function<void()> done) {
-  data_.run([self = shared_from_this(), patience, done = std::move(done)]() mutable {
+  data().run([self = shared_from_this(), patience, done = std::move(done)]() mutable {
     {
       const std::lock_guard lock(self->mutex_);
       self->closing_ = true;
     }
     error_code ignored;
     self->acceptor_.close(ignored);
-    // Round by the other thread: what was submitted before is counted then.
-    self->realtime_.post([self, patience, done = std::move(done)]() mutable {
-      self->data_.post([self, patience, done = std::move(done)]() mutable {
-        auto timer = std::make_shared<asio::steady_timer>(self->data_.context());
-        self->wait_to_close(std::move(timer), deadline_after(clock::now(), patience), std::move(done));
-      });
+    self->go_round(0, [self, patience, done = std::move(done)]() mutable {
+      auto timer = std::make_shared<asio::steady_timer>(self->data().context());
+      self->wait_to_close(std::move(timer), deadline_after(clock::now(), patience), std::move(done));
     });
+  });
+}
+
+/// By all threads from number `next` on, and then `done` on the first: what was submitted before is counted then.
+void fabric_core::go_round(std::size_t next, std::function<void()> done) {
+  if (next == data_.size()) {
+    return realtime_.post(
+        [self = shared_from_this(), done = std::move(done)]() mutable { self->data().post(std::move(done)); });
+  }
+  data_[next]->post([self = shared_from_this(), next, done = std::move(done)]() mutable {
+    self->go_round(next + 1, std::move(done));
   });
 }
 
@@ -271,7 +296,7 @@ void fabric_core::wait_to_close(std::shared_ptr<asio::steady_timer> timer, time_
 
 void fabric_core::close_links(std::function<void()> done) {
   auto all = std::shared_ptr<void>(
-      nullptr, [self = shared_from_this(), done = std::move(done)](void*) { self->data_.post(done); });
+      nullptr, [self = shared_from_this(), done = std::move(done)](void*) { self->data().post(done); });
   for (const auto& link : links()) link->close(errc::closed, [all] {});
 }
 
@@ -314,7 +339,7 @@ void fabric_core::shut_down() {
     closed->get_future().wait();
   }
   realtime_.stop();
-  data_.stop();
+  for (const auto& thread : data_) thread->stop();
 }
 
 } // namespace weft::fabrics

@@ -20,6 +20,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <vector>
 
 namespace weft::fabrics {
 
@@ -34,9 +35,12 @@ public:
 
   [[nodiscard]] const tunables& limits() const noexcept { return limits_; }
   [[nodiscard]] const logger& log() const noexcept { return log_; }
-  [[nodiscard]] worker& data() noexcept { return data_; }
+  /// The first data thread: it accepts, and shard clients live on it.
+  [[nodiscard]] worker& data() noexcept { return *data_.front(); }
+  /// The data thread of a link: which one follows from its session.
+  [[nodiscard]] worker& data_of(const id128& session) noexcept { return *data_[session.low % data_.size()]; }
   [[nodiscard]] worker& realtime() noexcept { return realtime_; }
-  [[nodiscard]] worker& worker_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data_; }
+  [[nodiscard]] worker& worker_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data(); }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
   /// Whether new work is refused.
@@ -46,11 +50,11 @@ public:
 
   // From any thread.
   using connected = std::function<void(const error& failure, std::shared_ptr<link_core>)>;
-  /// `done` is called on the data thread. The returned function gives up, if it is not over.
+  /// `done` is called on a data thread. The returned function gives up, if it is not over.
   std::function<void()> connect(std::string address, duration limit, connected done);
   /// The service for operations of a number; null ends it.
   void serve(service_id id, std::shared_ptr<service> with);
-  /// Waits up to `patience` for the operations, ends all links, then calls `done` on the data thread.
+  /// Waits up to `patience` for the operations, ends all links, then calls `done` on the first data thread.
   void close(duration patience, std::function<void()> done);
   [[nodiscard]] metrics snapshot() const;
   /// Of a link that is gone.
@@ -75,6 +79,7 @@ private:
   [[nodiscard]] bool add_dialled(const std::shared_ptr<link_core>& link);
   [[nodiscard]] std::vector<std::shared_ptr<link_core>> links() const;
   [[nodiscard]] bool busy() const;
+  void go_round(std::size_t next, std::function<void()> done);
   void wait_to_close(std::shared_ptr<boost::asio::steady_timer> timer, time_point until, std::function<void()> done);
   void close_links(std::function<void()> done);
 
@@ -84,8 +89,8 @@ private:
   const id128 incarnation_;
   std::string address_;
   worker realtime_;
-  worker data_;
-  boost::asio::ip::tcp::acceptor acceptor_; ///< on the data thread
+  std::vector<std::unique_ptr<worker>> data_;
+  boost::asio::ip::tcp::acceptor acceptor_; ///< on the first data thread
   std::uint32_t greeting_ = 0;              ///< accepted connections that have not said who they are
   boost::asio::steady_timer accept_pause_;
   mutable std::mutex mutex_; ///< guards the links and ended_: never held while calling out

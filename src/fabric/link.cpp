@@ -102,12 +102,16 @@ std::vector<piece> link::whole(const region_view& local, const remote_view& remo
   return {{0, 0, std::max(local.length, remote.length)}};
 }
 
+boost::asio::any_io_executor link::executor(lane of) const {
+  return core_->side_of(of).on().executor();
+}
+
 void link::close() {
   if (core_) core_->close(errc::closed);
 }
 
 void link::start_open(std::string name, handler_of<remote_region> handler) {
-  pending<remote_region> done(std::move(handler), core_->fabric().data());
+  pending<remote_region> done(std::move(handler), core_->side_of(lane::standard).on());
   if (core_->fabric().closing()) return done.later(errc::closed, {});
   const auto payload = encode_open(std::string_view(name).substr(0, longest_region_name + 1));
   links::operation_request asked{.kind = wire::operation_kind::request,

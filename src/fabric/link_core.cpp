@@ -2,6 +2,8 @@
 
 #include "fabric/fabric_core.hpp"
 
+#include <unistd.h>
+
 #include <fmt/format.h>
 
 namespace weft::fabrics {
@@ -12,19 +14,45 @@ constexpr lane data_lanes[] = {lane::standard, lane::bulk, lane::background};
 /// The control connection carries no lane; this one marks its events.
 constexpr lane control_lane = lane::standard;
 
+/// Runs `then(socket)` on `to` in a batch, with a socket of that thread's.
+template <class Then>
+void hand_over(boost::asio::ip::tcp::socket socket, worker& to, Then then) {
+  /// Closes it when the thread has ended and the work is dropped.
+  struct handle {
+    explicit handle(int owned) noexcept : number(owned) {}
+    handle(handle&& other) noexcept : number(std::exchange(other.number, -1)) {}
+    ~handle() {
+      if (number >= 0) ::close(number);
+    }
+    int number;
+  };
+  error_code failed;
+  const auto protocol = socket.local_endpoint(failed).protocol();
+  handle released(socket.release(failed));
+  if (failed) return; // it is closed with its owner, and the peer finds out
+  to.run([&to, released = std::move(released), protocol, then = std::move(then)]() mutable {
+    boost::asio::ip::tcp::socket moved(to.context());
+    error_code refused;
+    moved.assign(protocol, released.number, refused);
+    if (refused) return;
+    released.number = -1;
+    then(std::move(moved));
+  });
+}
+
 } // namespace
 
 link_core::link_core(std::shared_ptr<fabric_core> fabric, path::tcp::address to, wire::hello mine)
-    : fabric_(std::move(fabric)), thread_(fabric_->data()), address_(std::move(to)),
+    : fabric_(std::move(fabric)), thread_(fabric_->data_of(mine.session)), address_(std::move(to)),
       session_(*this, fabric_->limits(), std::move(mine)), timer_(thread_.context()),
       realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, true),
-      data_(fabric_->data(), *this, fabric_->limits(), data_lanes, true) {}
+      data_(thread_, *this, fabric_->limits(), data_lanes, true) {}
 
 link_core::link_core(std::shared_ptr<fabric_core> fabric, wire::hello mine, wire::hello peer)
-    : fabric_(std::move(fabric)), thread_(fabric_->data()),
+    : fabric_(std::move(fabric)), thread_(fabric_->data_of(peer.session)),
       session_(*this, fabric_->limits(), std::move(mine), std::move(peer)), timer_(thread_.context()),
       realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, false),
-      data_(fabric_->data(), *this, fabric_->limits(), data_lanes, false) {}
+      data_(thread_, *this, fabric_->limits(), data_lanes, false) {}
 
 link_core::~link_core() {
   metrics mine;
@@ -56,7 +84,7 @@ void link_core::add_counters_to(metrics& sum) const noexcept {
   }
 }
 
-/// Runs `work(session)` on the data thread, in a batch that the session takes part in.
+/// Runs `work(session)` on the link's data thread, in a batch that the session takes part in.
 template <class Work>
 void link_core::with_session(Work&& work) {
   thread_.run([self = shared_from_this(), work = std::forward<Work>(work)]() mutable {
@@ -111,7 +139,13 @@ void link_core::give_up_connecting(const error& why) {
   });
 }
 
-bool link_core::accept(boost::asio::ip::tcp::socket control, const wire::hello& peer) {
+void link_core::accept(boost::asio::ip::tcp::socket control, const wire::hello& peer) {
+  hand_over(std::move(control), thread_, [self = shared_from_this(), peer](boost::asio::ip::tcp::socket moved) {
+    self->accept_here(std::move(moved), peer);
+  });
+}
+
+void link_core::accept_here(boost::asio::ip::tcp::socket control, const wire::hello& peer) {
   error_code ignored;
   const auto from = control.remote_endpoint(ignored);
   auto connection = std::make_shared<path::tcp::channel>(std::move(control), control_lane, peer.session_epoch,
@@ -124,29 +158,30 @@ bool link_core::accept(boost::asio::ip::tcp::socket control, const wire::hello& 
     next_control_ = connection;
     if (!session_.resumed(peer)) {
       next_control_.reset();
-      connection->close();
-      return false;
+      return connection->close();
     }
   }
   remote_ = from;
   connection->start();
-  return true;
 }
 
 void link_core::accept_channel(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello) {
+  hand_over(std::move(socket), thread_, [self = shared_from_this(), hello](boost::asio::ip::tcp::socket moved) {
+    self->accept_channel_here(std::move(moved), hello);
+  });
+}
+
+void link_core::accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello) {
+  if (!session_.may_open(hello.carries, hello.epoch)) {
+    return path::tcp::send_and_close(
+        std::move(socket), {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(errc::path_failed)});
+  }
   thread_.touch(shared_from_this());
   session_.channel_opened(hello.carries, hello.epoch);
   auto& side = side_of(hello.carries);
-  // The socket moves to the thread of its lane.
-  error_code failed;
-  const auto protocol = socket.local_endpoint(failed).protocol();
-  const auto handle = socket.release(failed);
-  if (failed) return session_.channel_lost(hello.carries, hello.epoch);
-  side.run([&side, handle, protocol, hello](links::engine&) {
-    boost::asio::ip::tcp::socket moved(side.on().context());
-    error_code ignored;
-    moved.assign(protocol, handle, ignored);
-    side.adopt(std::move(moved), hello.carries, hello.epoch, true);
+  hand_over(std::move(socket), side.on(), [self = side.self(), hello](boost::asio::ip::tcp::socket moved) {
+    self->on().touch(self);
+    self->adopt(std::move(moved), hello.carries, hello.epoch, true);
   });
 }
 

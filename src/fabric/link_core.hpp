@@ -1,4 +1,4 @@
-// A link as its fabric keeps it: the session with its control connection on the data thread, and the two sides with
+// A link as its fabric keeps it: the session with its control connection on its data thread, and the two sides with
 // their engines. Handles, queued work and the fabric share it; it ends once, and then only answers with why.
 #pragma once
 
@@ -37,6 +37,8 @@ public:
   [[nodiscard]] const id128& id() const noexcept { return session_.mine().session; }
   /// The peer's name; empty until linked, and constant from then on.
   [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
+  /// The data thread of this link.
+  [[nodiscard]] worker& thread() noexcept { return thread_; }
   [[nodiscard]] link_side& side_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data_; }
 
   // From any thread.
@@ -50,17 +52,17 @@ public:
   void channel_lost(lane on, std::uint32_t epoch, const error& why);
   /// The peer broke the protocol.
   void break_off(const error& how);
+  /// Takes over the control connection of a new or a resumed session; closes it when the hello is stale.
+  void accept(boost::asio::ip::tcp::socket control, const wire::hello& peer);
+  /// Takes over a channel, or refuses it when a newer one was opened.
+  void accept_channel(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
   /// This process closes it: `done` is called when both sides are fenced and all operations completed.
   void close(errc reason, std::function<void()> done = nullptr);
 
-  // On the data thread.
+  // On the link's data thread.
   /// Dials; `done` hears once of the handshake's end.
   void connect(linked_handler done);
   void give_up_connecting(const error& why);
-  /// Takes over the control connection of a new or a resumed session. False: the hello is stale.
-  bool accept(boost::asio::ip::tcp::socket control, const wire::hello& peer);
-  [[nodiscard]] bool may_open(lane on, std::uint32_t epoch) const noexcept { return session_.may_open(on, epoch); }
-  void accept_channel(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
 
   // batched
   void batch_began(time_point now) override { session_.advance(now); }
@@ -93,11 +95,13 @@ public:
 private:
   template <class Work>
   void with_session(Work&& work);
+  void accept_here(boost::asio::ip::tcp::socket control, const wire::hello& peer);
+  void accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
   void set_timer();
   void finish(const error& why, std::function<void()> done);
 
   std::shared_ptr<fabric_core> fabric_;
-  worker& thread_; ///< the data worker
+  worker& thread_; ///< one of the data workers
   path::tcp::address address_;
   std::string peer_;
   boost::asio::ip::tcp::endpoint remote_; ///< where the session leads, and so the channels

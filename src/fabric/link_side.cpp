@@ -21,8 +21,10 @@ void link_side::adopt(boost::asio::ip::tcp::socket socket, lane on, std::uint32_
     // The peer opened a newer one: it has given up this one, and now it is fenced here too.
     channel->close();
     channel.reset();
+    worker_.channel_closed();
     engine_.channel_down(on);
   }
+  worker_.channel_opened();
   channel = std::make_shared<path::tcp::channel>(std::move(socket), on, epoch, engine_, *this);
   if (answer) std::ignore = channel->post_message({.type = wire::frame_type::channel_answer, .epoch = epoch}, {});
   channel->start();
@@ -38,6 +40,7 @@ void link_side::lose(lane on, const error& why) {
   auto channel = std::exchange(channels_[static_cast<std::size_t>(on)], nullptr);
   if (!channel) return;
   channel->close();
+  worker_.channel_closed();
   core_.channel_lost(on, channel->epoch(), why);
   engine_.channel_down(on);
 }
@@ -45,7 +48,9 @@ void link_side::lose(lane on, const error& why) {
 void link_side::end(const error& why) {
   if (std::exchange(ended_, true)) return;
   for (auto& channel : channels_) {
-    if (channel) channel->close();
+    if (!channel) continue;
+    channel->close();
+    worker_.channel_closed();
   }
   for (std::size_t i = 0; i < lane_count; ++i) {
     if (channels_[i]) engine_.channel_down(static_cast<lane>(i));

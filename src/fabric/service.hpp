@@ -47,7 +47,7 @@ public:
   virtual ~service() = default;
   /// On the thread of the operation's lane, both threads at once: must not block. `payload` is valid during the call.
   virtual void arrived(const call& begun, std::span<const std::byte> payload) = 0;
-  /// On the data thread: a link is over, and what its peer left unfinished will not be finished.
+  /// On a data thread: a link is over, and what its peer left unfinished will not be finished.
   virtual void link_ended() {}
 };
 

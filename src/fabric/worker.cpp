@@ -1,6 +1,11 @@
 #include "fabric/worker.hpp"
 
 #include <pthread.h>
+#include <sched.h>
+
+#include <cstring>
+
+#include <fmt/format.h>
 
 namespace weft::fabrics {
 namespace {
@@ -10,13 +15,62 @@ constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
 
 } // namespace
 
-worker::worker(std::string name, const tunables& limits)
-    : work_(context_.get_executor()), rail_({limits.lane_realtime_weight, limits.lane_standard_weight,
-                                             limits.lane_bulk_weight, limits.lane_background_weight}) {
-  thread_ = std::thread([this, name = std::move(name)] {
-    ::pthread_setname_np(::pthread_self(), name.c_str());
+worker::worker(const thread_plan& plan, const tunables& limits)
+    : work_(context_.get_executor()), poll_(limits.poll), spin_(limits.poll_spin),
+      rail_({limits.lane_realtime_weight, limits.lane_standard_weight, limits.lane_bulk_weight,
+             limits.lane_background_weight}) {
+  thread_ = std::thread([this] { run_until_stopped(); });
+  place(plan);
+}
+
+void worker::place(const thread_plan& plan) {
+  const auto thread = thread_.native_handle();
+  ::pthread_setname_np(thread, plan.name.c_str());
+  if (!plan.cpus.empty()) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (std::size_t cpu = 0; cpu < cpu_list::most && cpu < CPU_SETSIZE; ++cpu) {
+      if (plan.cpus.has(cpu)) CPU_SET(cpu, &set);
+    }
+    if (const int code = ::pthread_setaffinity_np(thread, sizeof set, &set); code != 0) {
+      complaints_.push_back(
+          fmt::format("{} cannot run on processors {}: {}", plan.name, to_string(plan.cpus), std::strerror(code)));
+    }
+  }
+  if (plan.priority > 0) {
+    const sched_param wanted{.sched_priority = static_cast<int>(plan.priority)};
+    if (const int code = ::pthread_setschedparam(thread, SCHED_FIFO, &wanted); code != 0) {
+      complaints_.push_back(fmt::format("{} does not get SCHED_FIFO priority {}: {} (that needs CAP_SYS_NICE)",
+                                        plan.name, plan.priority, std::strerror(code)));
+    }
+  }
+}
+
+void worker::run_until_stopped() {
+  if (poll_ == poll_mode::event) {
     context_.run();
-  });
+    return;
+  }
+  while (!context_.stopped()) {
+    look_around();
+    context_.run_one(); // asleep until something happens
+  }
+}
+
+/// Handles what there is, and what comes while it is worth staying awake: to be woken takes longer than most answers.
+void worker::look_around() {
+  auto until = time_point::min();
+  while (!context_.stopped()) {
+    if (context_.poll() > 0) {
+      until = time_point::min();
+    } else if (poll_ == poll_mode::spin && channels_ > 0) {
+      continue;
+    } else if (until == time_point::min()) {
+      until = clock::now() + spin_;
+    } else if (clock::now() >= until) {
+      return;
+    }
+  }
 }
 
 worker::~worker() {

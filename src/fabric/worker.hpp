@@ -34,9 +34,16 @@ protected:
   ~batched() = default;
 };
 
+/// What one thread is called and where it runs.
+struct thread_plan {
+  std::string name;
+  cpu_list cpus = {};         ///< empty: anywhere
+  std::uint32_t priority = 0; ///< of SCHED_FIFO; 0: an ordinary thread
+};
+
 class worker {
 public:
-  worker(std::string name, const tunables& limits);
+  worker(const thread_plan& plan, const tunables& limits);
   /// Stops and joins.
   ~worker();
   worker(const worker&) = delete;
@@ -46,6 +53,11 @@ public:
   [[nodiscard]] boost::asio::io_context::executor_type executor() noexcept { return executor_; }
   [[nodiscard]] lanes::scheduler& rail() noexcept { return rail_; }
   [[nodiscard]] bool here() const noexcept { return executor_.running_in_this_thread(); }
+  /// Where the thread could not be placed as planned: which processors, which priority, and why. Constant.
+  [[nodiscard]] const std::vector<std::string>& complaints() const noexcept { return complaints_; }
+  /// On the thread: a channel was opened or closed. With poll=spin the thread sleeps only while it has none.
+  void channel_opened() noexcept { ++channels_; }
+  void channel_closed() noexcept { --channels_; }
   /// Of the present batch.
   [[nodiscard]] time_point now() const noexcept { return now_; }
 
@@ -69,6 +81,9 @@ public:
   void stop();
 
 private:
+  void place(const thread_plan& plan);
+  void run_until_stopped();
+  void look_around();
   void settle();
 
   /// Its queued handlers hold links, and so the fabric: they must go before the context can.
@@ -80,14 +95,18 @@ private:
   context_type context_{1};
   boost::asio::io_context::executor_type executor_ = context_.get_executor();
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  const poll_mode poll_;
+  const duration spin_;
   lanes::scheduler rail_;
   std::vector<std::shared_ptr<batched>> touched_;
   time_point now_{};
   int depth_ = 0;
+  int channels_ = 0;
   bool initiating_ = false;
   bool again_ = false; ///< another batch for the scheduler is queued
   std::atomic<bool> stopped_ = false;
   std::atomic<int> posting_ = 0; ///< calls of post() that may not know yet that it has stopped
+  std::vector<std::string> complaints_;
   std::thread thread_;
 };
 

@@ -45,6 +45,8 @@ public:
 
   /// Bytes that a weight of 1 may send in one round.
   static constexpr std::uint64_t quantum = 64 * 1024;
+  /// Bytes that a flow of the only busy lane may send at once: what a path can hand on in one go.
+  static constexpr std::uint64_t lone_quantum = 1024 * 1024;
 
 private:
   struct queue {
@@ -55,6 +57,10 @@ private:
 
   /// Lets the lane send what its deficit allows.
   std::uint64_t serve(queue& lane, std::uint64_t allowance);
+  /// Lets one flow of the only busy lane send: that costs the lane nothing, as nobody waits.
+  std::uint64_t serve_alone(queue& lane, std::uint64_t allowance);
+  [[nodiscard]] bool alone(const queue& lane) const noexcept;
+  static std::uint64_t let_send(queue& lane, std::uint64_t quantum);
 
   std::array<std::uint32_t, lane_count> weights_;
   std::array<queue, lane_count> queues_;

@@ -50,7 +50,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     if (out.unverified > 0 && out.unverified + length > out.window) continue;
     if (!send_slice(on, op, index)) {
       on.round.push_front(op);
-      return total;
+      break;
     }
     if (repeat) {
       out.again.pop_back();
@@ -60,6 +60,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     total += length;
     if (out.has_slices() && out.unverified < out.window) on.round.push_back(op);
   }
+  if (total > 0) on.channel->flush();
   return total;
 }
 

@@ -43,10 +43,12 @@ public:
 
   /// Whether post_slice would take a slice now. False counts as a refusal: listener::writable follows.
   [[nodiscard]] virtual bool takes_slices() const noexcept = 0;
-  /// Sends header.body_length bytes of `pieces` from header.offset on. `pieces` must stay as it is until sent.
+  /// Takes header.body_length bytes of `pieces` from header.offset on, to be sent by flush() at the latest. `pieces`
+  /// must stay as it is until sent.
   [[nodiscard]] virtual posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces) = 0;
 
-  /// Hands on what post_message gathered: called once at the end of a batch of events.
+  /// Hands on what was posted: called behind each run of slices, and at the end of a batch of events. Tells
+  /// listener::sent of those slices that need their memory no more.
   virtual void flush() = 0;
 };
 

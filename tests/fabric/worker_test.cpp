@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <future>
 
 using namespace weft;
@@ -23,7 +26,7 @@ struct tracked {
 } // namespace
 
 TEST_CASE("work runs on the worker's thread, in order") {
-  worker on("test", tunables{});
+  worker on({"test"}, tunables{});
   CHECK_FALSE(on.here());
   std::vector<int> order;
   std::promise<bool> here;
@@ -40,10 +43,49 @@ TEST_CASE("work runs on the worker's thread, in order") {
   CHECK(order == std::vector{1, 2, 3, 4});
 }
 
+TEST_CASE("a worker works the same in every way of waiting") {
+  for (const auto mode : {poll_mode::event, poll_mode::adaptive, poll_mode::spin}) {
+    CAPTURE(name(mode));
+    tunables limits;
+    limits.poll = mode;
+    worker on({"test"}, limits);
+    on.run([&] { on.channel_opened(); }); // from here on `spin` does not sleep
+    for (int i = 0; i < 3; ++i) {
+      std::promise<void> ran;
+      on.post([&] { ran.set_value(); });
+      ran.get_future().wait();
+      std::this_thread::sleep_for(2 * limits.poll_spin); // from here on `adaptive` sleeps
+    }
+    on.run([&] { on.channel_closed(); });
+  }
+}
+
+TEST_CASE("a thread has its name and processors, and says what it could not have") {
+  tunables limits;
+  std::string named(16, ' ');
+  std::promise<int> processor;
+  cpu_set_t mine;
+  REQUIRE(::sched_getaffinity(0, sizeof mine, &mine) == 0);
+  int allowed = 0;
+  while (!CPU_ISSET(allowed, &mine)) ++allowed;
+  worker on({.name = "odd-name", .cpus = parse_cpu_list(std::to_string(allowed)).value()}, limits);
+  on.run([&] {
+    ::pthread_getname_np(::pthread_self(), named.data(), named.size());
+    processor.set_value(::sched_getcpu());
+  });
+  CHECK(processor.get_future().get() == allowed);
+  CHECK(named.starts_with("odd-name"));
+  CHECK(on.complaints().empty());
+
+  worker nowhere({.name = "nowhere", .cpus = parse_cpu_list("1023").value()}, limits);
+  REQUIRE(nowhere.complaints().size() == 1);
+  CHECK(nowhere.complaints()[0].find("processors 1023") != std::string::npos);
+}
+
 TEST_CASE("what was queued before the stop still runs, what comes behind it is destroyed") {
   std::atomic<int> dropped = 0;
   std::atomic<int> ran = 0;
-  worker on("test", tunables{});
+  worker on({"test"}, tunables{});
   for (int i = 0; i < 100; ++i) on.post([&] { ++ran; });
   on.stop();
   CHECK(ran == 100);
@@ -67,7 +109,7 @@ TEST_CASE("nothing is lost between a stop and the posts of other threads") {
       std::atomic<int>* counted;
     };
     {
-      worker on("test", tunables{});
+      worker on({"test"}, tunables{});
       std::thread poster([&] {
         for (int i = 0; i < 1000; ++i) {
           on.post(counting(dropped, ran));

@@ -96,9 +96,21 @@ TEST_CASE("flows of one lane take turns") {
   scheduler rail({1, 1, 1, 1});
   source first(plenty), second(plenty), third(plenty);
   for (auto* flow : {&first, &second, &third}) rail.ready(lane::bulk, *flow);
-  rail.run(30'000'000);
+  rail.run(300'000'000);
   CHECK(first.sent == doctest::Approx(second.sent).epsilon(0.05));
   CHECK(second.sent == doctest::Approx(third.sent).epsilon(0.05));
+}
+
+TEST_CASE("turns are long while one lane is busy, and end when another has something") {
+  scheduler rail({1, 1, 1, 1});
+  source bulk(plenty), realtime(64 * 1024);
+  rail.ready(lane::bulk, bulk);
+  rail.run(10 * scheduler::lone_quantum);
+  CHECK(bulk.turns == 10);
+  rail.ready(lane::realtime, realtime);
+  const auto before = bulk.sent;
+  while (realtime.left > 0) rail.run(64 * 1024);
+  CHECK(bulk.sent - before <= 64 * 1024);
 }
 
 TEST_CASE("no more than the allowance and one slice goes out") {

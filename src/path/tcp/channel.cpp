@@ -17,6 +17,8 @@ constexpr std::size_t buffer_size = wire::header_size + wire::largest_message;
 constexpr std::size_t most_parts = 64;
 /// Posted messages that may wait for the socket before more are refused.
 constexpr std::size_t most_staged = 512 * 1024;
+/// Bytes of slices gathered for one write.
+constexpr std::uint64_t most_gathered = 1024 * 1024;
 /// Bytes read before other channels of the thread get their turn.
 constexpr std::size_t read_turn = 2 * 1024 * 1024;
 
@@ -34,7 +36,7 @@ void channel::start() {
 
 void channel::close() noexcept {
   if (std::exchange(closed_, true)) return;
-  slice_.active = false;
+  first_slice_ = slice_count_ = 0;
   error_code ignored;
   socket_.close(ignored);
 }
@@ -47,14 +49,35 @@ void channel::fail(const error& why) {
 
 // Receiving.
 
+/// Between slices the next bytes go to the buffer, so that waiting and reading are one step. Inside a slice the place
+/// is asked for when there are bytes: until then it may change hands.
 void channel::wait_readable() {
-  socket_.async_wait(boost::asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const error_code& code) {
-    if (self->closed_ || code) return;
-    self->driver_.batch_begins();
-    self->readable();
-    self->driver_.batch_ends();
-    if (!self->closed_) self->wait_readable();
-  });
+  if (slice_left_ > 0) {
+    return socket_.async_wait(boost::asio::ip::tcp::socket::wait_read,
+                              [self = shared_from_this()](const error_code& code) { self->received(code, 0); });
+  }
+  const auto free = prepare_buffer();
+  socket_.async_receive(
+      boost::asio::buffer(free.data(), free.size()),
+      [self = shared_from_this()](const error_code& code, std::size_t bytes) { self->received(code, bytes); });
+}
+
+void channel::received(const error_code& code, std::size_t bytes) {
+  if (closed_ || code == boost::asio::error::operation_aborted) return;
+  driver_.batch_begins();
+  const bool into_buffer = slice_left_ == 0;
+  if (code) {
+    fail(error(errc::path_failed, code == boost::asio::error::eof ? "the peer closed the connection"
+                                                                  : fmt::format("receive: {}", code.message())));
+  } else if (!into_buffer) {
+    readable();
+  } else {
+    const auto asked = prepare_buffer().size();
+    end_ += bytes;
+    if (parse_frames() && bytes == asked) readable();
+  }
+  driver_.batch_ends();
+  if (!closed_) wait_readable();
 }
 
 void channel::readable() {
@@ -115,14 +138,20 @@ bool channel::read_slice() {
   return parse_frames() && bytes == asked;
 }
 
-bool channel::read_frames() {
+/// Where the next bytes between slices go.
+std::span<std::byte> channel::prepare_buffer() {
   if (begin_ > 0) {
     std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
   }
   const bool header_only = after_slice_ && end_ < wire::header_size;
-  std::array<iovec, 1> part = {iovec{buffer_.get() + end_, (header_only ? wire::header_size : buffer_size) - end_}};
+  return {buffer_.get() + end_, (header_only ? wire::header_size : buffer_size) - end_};
+}
+
+bool channel::read_frames() {
+  const auto free = prepare_buffer();
+  std::array<iovec, 1> part = {iovec{free.data(), free.size()}};
   const auto got = receive(part);
   if (got < 0) return false;
   end_ += static_cast<std::size_t>(got);
@@ -182,7 +211,7 @@ void channel::begin_slice(const wire::frame_header& header) {
 
 bool channel::post_message(const wire::frame_header& header, std::span<const std::byte> body) {
   if (before_.size() > most_staged) flush();
-  auto& to = slice_.active ? after_ : before_;
+  auto& to = slice_count_ > 0 ? after_ : before_;
   if (to.size() > most_staged && header.type != wire::frame_type::marker) return false;
   std::array<std::byte, wire::header_size> encoded;
   wire::encode(header, encoded);
@@ -191,21 +220,26 @@ bool channel::post_message(const wire::frame_header& header, std::span<const std
   return true;
 }
 
+bool channel::takes_slices() const noexcept {
+  // Messages keep their place between slices: behind some, no more slices until they are out.
+  return !waiting_ && !closed_ && after_.empty() && slice_count_ < most_slices && slice_bytes_ < most_gathered;
+}
+
 posted channel::post_slice(const wire::frame_header& header, const memory::piece_list& pieces) {
   if (!takes_slices()) return posted::refused;
-  wire::encode(header, slice_.header);
-  slice_.header_sent = 0;
-  slice_.pieces = &pieces;
-  slice_.offset = header.offset;
-  slice_.left = header.body_length;
-  slice_.transfer = header.transfer;
-  slice_.active = true;
-  write_some();
-  return slice_.active ? posted::pending : posted::done;
+  auto& added = slices_[slice_count_++];
+  wire::encode(header, added.header);
+  added.header_sent = 0;
+  added.pieces = &pieces;
+  added.offset = header.offset;
+  added.left = header.body_length;
+  added.transfer = header.transfer;
+  slice_bytes_ += header.body_length;
+  return posted::pending;
 }
 
 void channel::flush() {
-  if (!waiting_ && !closed_ && before_sent_ < before_.size()) write_some();
+  if (!waiting_ && !closed_) write_some();
 }
 
 std::size_t channel::gather(std::span<iovec> out) const noexcept {
@@ -213,15 +247,23 @@ std::size_t channel::gather(std::span<iovec> out) const noexcept {
   if (before_sent_ < before_.size()) {
     out[count++] = {const_cast<std::byte*>(before_.data()) + before_sent_, before_.size() - before_sent_};
   }
-  if (!slice_.active) return count;
-  if (slice_.header_sent < wire::header_size) {
-    out[count++] = {const_cast<std::byte*>(slice_.header.data()) + slice_.header_sent,
-                    wire::header_size - slice_.header_sent};
+  for (auto at = first_slice_; at < slice_count_ && count < out.size(); ++at) {
+    const auto& slice = slices_[at];
+    if (slice.header_sent < wire::header_size) {
+      out[count++] = {const_cast<std::byte*>(slice.header.data()) + slice.header_sent,
+                      wire::header_size - slice.header_sent};
+    }
+    std::uint64_t gathered = 0;
+    const auto from = count;
+    count += slice.pieces->gather(slice.offset, slice.left, out.subspan(count));
+    for (const auto& part : out.subspan(from, count - from)) gathered += part.iov_len;
+    if (gathered < slice.left) break; // `out` is full
   }
-  return count + slice_.pieces->gather(slice_.offset, slice_.left, out.subspan(count));
+  return count;
 }
 
-void channel::written(std::size_t bytes) noexcept {
+/// Tells of each slice that is out.
+void channel::written(std::size_t bytes) {
   const auto staged = std::min(bytes, before_.size() - before_sent_);
   before_sent_ += staged;
   bytes -= staged;
@@ -229,20 +271,28 @@ void channel::written(std::size_t bytes) noexcept {
     before_.clear();
     before_sent_ = 0;
   }
-  if (!slice_.active) return;
-  const auto header = std::min(bytes, wire::header_size - slice_.header_sent);
-  slice_.header_sent += header;
-  bytes -= header;
-  slice_.offset += bytes;
-  slice_.left -= bytes;
-  if (slice_.left > 0 || slice_.header_sent < wire::header_size) return;
-  slice_.active = false;
-  before_.swap(after_); // before_ is empty: it went out ahead of the slice
+  while (first_slice_ < slice_count_) {
+    auto& slice = slices_[first_slice_];
+    const auto header = std::min(bytes, wire::header_size - slice.header_sent);
+    slice.header_sent += header;
+    bytes -= header;
+    const auto payload = std::min<std::uint64_t>(bytes, slice.left);
+    slice.offset += payload;
+    slice.left -= payload;
+    bytes -= payload;
+    if (slice.left > 0 || slice.header_sent < wire::header_size) return;
+    ++first_slice_;
+    events_.sent(lane_, slice.transfer);
+    if (closed_) return;
+  }
+  first_slice_ = slice_count_ = 0;
+  slice_bytes_ = 0;
+  if (before_.empty()) before_.swap(after_); // it went out ahead of the slices
 }
 
-/// Writes until all is out or the socket is full. Reports nothing: the callers do.
+/// Writes until all is out or the socket is full.
 void channel::write_some() {
-  while (before_sent_ < before_.size() || slice_.active) {
+  while (!closed_ && (before_sent_ < before_.size() || slice_count_ > 0)) {
     std::array<iovec, most_parts> parts;
     msghdr message{};
     message.msg_iov = parts.data();
@@ -280,9 +330,7 @@ void channel::wait_writable() {
 
 void channel::writable() {
   waiting_ = false;
-  const bool had_slice = slice_.active;
   write_some();
-  if (had_slice && !slice_.active) events_.sent(lane_, slice_.transfer);
   if (!waiting_ && !closed_) events_.writable(lane_);
 }
 
