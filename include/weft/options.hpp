@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/config.hpp>
+#include <weft/error.hpp>
 #include <weft/lane.hpp>
 
 #include <chrono>
@@ -31,6 +32,8 @@ struct transfer_options {
   /// write: up to 4 KiB for the peer's notification handler, which gets them exactly once, after all bytes are
   /// verified and visible there.
   std::vector<std::byte> notify = {};
+  /// Of a list of pieces: the result tells of each piece how it ended.
+  bool piece_status = false;
 };
 
 /// Of a request.
@@ -47,6 +50,9 @@ struct transfer_result {
   std::uint32_t resent = 0;                  ///< slices sent more than once
   verify_mode verified = verify_mode::slice; ///< how the bytes were checked
   std::string where = {};
+  /// With piece_status: for each piece, in their order, success if all its bytes were verified, else why not. After an
+  /// error a piece that succeeded is whole at its place.
+  std::vector<error_code> pieces = {};
 };
 
 /// The answer to a request.

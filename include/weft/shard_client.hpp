@@ -86,6 +86,23 @@ struct verify_result {
   std::string where = {};
 };
 
+struct remove_options {
+  std::optional<std::chrono::nanoseconds> deadline = std::nullopt;
+  std::optional<id128> version = std::nullopt; ///< only if this is the one that is there; else whichever is
+};
+
+struct remove_copy {
+  std::string address;
+  bool removed = false;
+  error_code code = {}; ///< not_found: it had none
+  std::string where = {};
+};
+
+struct remove_result {
+  std::vector<remove_copy> copies; ///< in the order of the replicas
+  std::string where = {};
+};
+
 /// A client of one group of replicas, each holding the same shards. A cheap handle; thread-safe. It connects when first
 /// needed and again after a replica was lost. Operations complete as those of a link do, and also with: not_found,
 /// invalid_name, conflict, not_enough_copies, no_space, read_only, io_error, bad_manifest.
@@ -132,6 +149,13 @@ public:
     return start<verify_result>(&shard_client::start_verify, token, std::string(name), deadline);
   }
 
+  /// Removes the shard from every replica: it is gone for whoever asks from then on, and its space is freed when those
+  /// who are reading it have finished. Succeeds when no replica has it any more, and one had it; a repeat is not_found.
+  template <class Token>
+  auto remove(std::string_view name, remove_options options, Token&& token) {
+    return start<remove_result>(&shard_client::start_remove, token, std::string(name), options);
+  }
+
 private:
   template <class Result, class Start, class Token, class... Arguments>
   auto start(Start member, Token& token, Arguments... arguments) {
@@ -149,6 +173,10 @@ private:
   void start_put(std::string name, region_view from, put_options options, handler_of<put_result> handler);
   void start_verify(std::string name, std::optional<std::chrono::nanoseconds> deadline,
                     handler_of<verify_result> handler);
+
+  void start_remove(std::string name, remove_options options, handler_of<remove_result> handler);
+  template <class Result>
+  [[nodiscard]] bool refused(std::string_view name, handler_of<Result>& handler);
 
   std::shared_ptr<shards::client_core> core_;
 };

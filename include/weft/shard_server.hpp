@@ -2,10 +2,14 @@
 #pragma once
 
 #include <weft/fabric.hpp>
+#include <weft/id.hpp>
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
 namespace weft {
 
@@ -19,7 +23,26 @@ struct shard_server_metrics {
   std::uint64_t bytes_served = 0;
   std::uint64_t bytes_stored = 0;
   std::uint64_t puts_committed = 0;
-  std::uint64_t bad_blocks = 0; ///< found by checks on the way out
+  std::uint64_t shards_removed = 0;
+  std::uint64_t bad_blocks = 0; ///< found by checks of any kind
+  std::uint64_t bytes_scrubbed = 0;
+  std::uint64_t scrub_passes = 0;
+};
+
+/// A block of the store that cannot be read or differs from its checksum.
+struct stored_fault {
+  std::string shard;
+  id128 version;
+  std::uint64_t block = 0; ///< of 64 KiB; 0 also where all of the shard cannot be opened
+  error_code code;
+  std::string where;
+};
+
+struct shard_server_options {
+  /// Checks all blocks in the background, over and over, reading so much from the disk; none: not at all.
+  std::optional<bytes_per_second> scrub = std::nullopt;
+  /// Hears of every fault that the check finds, once in each pass, on its thread.
+  std::function<void(const stored_fault&)> on_fault = nullptr;
 };
 
 /// Lives as long as the object; the fabric must outlive it, and can have one. Thread-safe.
@@ -28,7 +51,8 @@ public:
   /// Opens the folder, makes it a store if it is empty or absent, removes what unfinished puts left, and serves it.
   /// Errors: io_error, read_only, no_space, bad_manifest, invalid_argument (a folder that is something else, or that
   /// another server has open).
-  [[nodiscard]] static result<shard_server> open(fabric& on, const std::filesystem::path& folder);
+  [[nodiscard]] static result<shard_server> open(fabric& on, const std::filesystem::path& folder,
+                                                 shard_server_options options = {});
 
   shard_server(shard_server&&) noexcept;
   shard_server& operator=(shard_server&&) noexcept;

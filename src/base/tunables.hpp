@@ -44,6 +44,8 @@ using namespace std::chrono_literals;
     "how long a new connection may take to say what it is")                                                            \
   X(handshakes_max, "handshakes.max", std::uint32_t, 256, 1, 65536, "connections", hot,                                \
     "accepted connections that have not finished their handshake")                                                     \
+  X(probe_timeout, "probe.timeout", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", hot,                             \
+    "how long a peer may take to show that it lives when another one comes with its name")                             \
   X(redial_min, "redial.min", std::chrono::nanoseconds, 10ms, 1ms, 10s, "time", hot,                                   \
     "pause before the first redial; it doubles with each failure")                                                     \
   X(redial_max, "redial.max", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", hot, "longest pause between redials")  \
@@ -67,6 +69,8 @@ using namespace std::chrono_literals;
     "what one fetch or put may have in flight")                                                                        \
   X(shard_stall, "shard.stall", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", hot,                                 \
     "a chunk without progress for so long goes to another replica")                                                    \
+  X(shard_low_space, "shard.low_space", byte_count, 256_MiB, 0_B, 1_TiB, "bytes", cold,                                \
+    "free space that puts must leave in a store's file system; 0: none")                                               \
   X(shard_threads, "shard.threads", std::uint32_t, 2, 1, 256, "threads", cold, "threads that read and write a store")  \
   X(lane_realtime_weight, "lane.realtime.weight", std::uint32_t, 16, 1, 1000, "shares", hot,                           \
     "share of a busy rail that the realtime lane gets")                                                                \

@@ -1,6 +1,7 @@
 #include "weft/fabric.hpp"
 
 #include "fabric/fabric_core.hpp"
+#include "fabric/forked.hpp"
 #include "fabric/submit.hpp"
 #include "memory/registration.hpp"
 
@@ -31,7 +32,7 @@ fabric& fabric::operator=(fabric&& other) noexcept {
 }
 
 fabric::~fabric() {
-  if (core_) core_->shut_down();
+  if (core_ && !core_->forked()) core_->shut_down();
 }
 
 const std::string& fabric::name() const noexcept {
@@ -43,10 +44,12 @@ const std::string& fabric::address() const noexcept {
 }
 
 result<region> fabric::register_memory(std::span<std::byte> bytes) {
+  if (core_->forked()) return error(errc::forked);
   return region(std::make_shared<const registration>(bytes, nullptr));
 }
 
 result<region> fabric::allocate(byte_count size) {
+  if (core_->forked()) return error(errc::forked);
   const auto length = size.value();
   if (length == 0) return error(errc::invalid_argument, "a region of no bytes");
   auto* memory = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -56,14 +59,17 @@ result<region> fabric::allocate(byte_count size) {
 }
 
 result<void> fabric::publish(region_view part, std::string_view name, rights allowed) {
+  if (core_->forked()) return error(errc::forked);
   return core_->published().add(std::move(part), name, allowed);
 }
 
 void fabric::on_request(request_handler handler, boost::asio::any_io_executor executor) {
+  if (core_->forked()) return; // there is nothing here to run it
   core_->users().on_request(std::move(handler), std::move(executor));
 }
 
 void fabric::on_notification(notification_handler handler, boost::asio::any_io_executor executor) {
+  if (core_->forked()) return; // there is nothing here to run it
   core_->users().on_notification(std::move(handler), std::move(executor));
 }
 
@@ -72,11 +78,12 @@ boost::asio::any_io_executor fabric::executor(lane of) const {
 }
 
 metrics fabric::snapshot() const {
-  return core_->snapshot();
+  return core_->forked() ? metrics{} : core_->snapshot();
 }
 
 void fabric::start_connect(const std::shared_ptr<fabric_core>& core, std::string address, connect_options options,
                            handler_of<link> handler) {
+  if (core->forked()) return answer_forked(std::move(handler));
   auto done = std::make_shared<pending<link>>(std::move(handler), core->data());
   const auto give_up = std::make_shared<std::function<void()>>();
   // Before it can end: with its handler the slot may go.
@@ -91,6 +98,7 @@ void fabric::start_connect(const std::shared_ptr<fabric_core>& core, std::string
 }
 
 void fabric::start_revoke(const std::shared_ptr<fabric_core>& core, std::string name, void_handler handler) {
+  if (core->forked()) return answer_forked(std::move(handler));
   auto done = std::make_shared<pending<>>(std::move(handler), core->data());
   // The last user's end may lie inside this very call.
   const auto begun = core->published().revoke(name, [done] { done->later({}); });
@@ -99,6 +107,7 @@ void fabric::start_revoke(const std::shared_ptr<fabric_core>& core, std::string 
 
 void fabric::start_close(const std::shared_ptr<fabric_core>& core, std::chrono::nanoseconds patience,
                          void_handler handler) {
+  if (core->forked()) return answer_forked(std::move(handler));
   auto done = std::make_shared<pending<>>(std::move(handler), core->data());
   core->close(patience, [done] { (*done)({}); });
 }

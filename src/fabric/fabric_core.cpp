@@ -2,7 +2,7 @@
 
 #include "fabric/link_core.hpp"
 
-#include <sys/resource.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <future>
@@ -56,7 +56,7 @@ result<std::shared_ptr<fabric_core>> fabric_core::start(const config& settings) 
   if (settings.peer_name().size() > wire::longest_peer_name) {
     return error(errc::invalid_config, fmt::format("peer.name has over {} bytes", wire::longest_peer_name));
   }
-  auto core = std::make_shared<fabric_core>(settings);
+  const std::shared_ptr<fabric_core> core(new fabric_core(settings), delete_unless_forked());
   if (!settings.listen().empty()) {
     if (const auto listening = core->listen(settings.listen()); !listening) {
       core->shut_down();
@@ -75,6 +75,7 @@ result<void> fabric_core::listen(const std::string& at) {
   if (code || found.empty()) return error(errc::name_unresolved, fmt::format("{}: {}", at, code.message()));
   const auto endpoint = found.begin()->endpoint();
   acceptor_.open(endpoint.protocol(), code);
+  if (!code) ::fcntl(acceptor_.native_handle(), F_SETFD, FD_CLOEXEC);
   if (!code) acceptor_.set_option(asio::socket_base::reuse_address(true), code);
   if (!code) acceptor_.bind(endpoint, code);
   if (!code) acceptor_.listen(asio::socket_base::max_listen_connections, code);
@@ -142,20 +143,38 @@ void fabric_core::session_greeted(asio::ip::tcp::socket socket, std::span<const 
   auto peer = wire::decode_hello(body);
   if (!peer) return refuse(errc::protocol_error);
   if (peer->required != 0) return refuse(errc::version_mismatch); // no feature bit is known yet
-  std::shared_ptr<link_core> link;
+  std::shared_ptr<link_core> resumed;
   {
     const std::lock_guard lock(mutex_);
     if (closing_) return refuse(errc::peer_closed);
-    if (const auto found = accepted_.find(peer->session); found != accepted_.end()) {
-      link = found->second;
-    } else if (peer->session_epoch > 1) {
-      return refuse(errc::peer_restarted); // a session of an earlier incarnation of this process
-    } else {
-      link = std::make_shared<link_core>(shared_from_this(), greeting(), *peer);
-      accepted_.emplace(peer->session, link);
+    if (const auto found = accepted_.find(peer->session); found != accepted_.end()) resumed = found->second;
+  }
+  if (resumed) return resumed->accept(std::move(socket), *peer);
+  if (peer->session_epoch > 1)
+    return refuse(errc::peer_restarted); // a session of an earlier incarnation of this process
+  const std::shared_ptr<link_core> link(new link_core(shared_from_this(), greeting(), *peer), delete_unless_forked());
+  auto waiting = std::make_shared<asio::ip::tcp::socket>(std::move(socket));
+  ++greeting_;
+  claim_name(link, [self = shared_from_this(), waiting, link, hello = *peer](errc refusal) {
+    self->data().run([self, waiting, link, hello, refusal] { self->admit(std::move(*waiting), link, hello, refusal); });
+  });
+}
+
+void fabric_core::admit(asio::ip::tcp::socket socket, const std::shared_ptr<link_core>& link, const wire::hello& peer,
+                        errc refusal) {
+  --greeting_;
+  if (refusal == errc{}) {
+    const std::lock_guard lock(mutex_);
+    if (closing_) {
+      refusal = errc::peer_closed;
+    } else if (!accepted_.emplace(peer.session, link).second) {
+      refusal = errc::protocol_error; // the same hello twice
     }
   }
-  link->accept(std::move(socket), *peer);
+  if (refusal == errc{}) return link->accept(std::move(socket), peer);
+  log_.info("refused a session of '{}': {}", peer.name, weft::name(refusal));
+  path::tcp::send_and_close(std::move(socket),
+                            {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(refusal)});
 }
 
 void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
@@ -187,7 +206,8 @@ std::function<void()> fabric_core::connect(std::string address, duration limit, 
     data().post([done = std::move(done), why = to.error()] { done(why, nullptr); });
     return [] {};
   }
-  auto link = std::make_shared<link_core>(shared_from_this(), std::move(*to), std::move(mine));
+  const std::shared_ptr<link_core> link(new link_core(shared_from_this(), std::move(*to), std::move(mine)),
+                                        delete_unless_forked());
   link->thread().run([self = shared_from_this(), link, limit, done = std::move(done)]() mutable {
     if (!self->add_dialled(link)) return done(error(errc::closed, "the fabric is closed"), nullptr);
     auto timer = std::make_shared<asio::steady_timer>(link->thread().context());
@@ -230,17 +250,52 @@ bool fabric_core::add_dialled(const std::shared_ptr<link_core>& link) {
 }
 
 void fabric_core::link_ended(const link_core& link) {
-  std::shared_ptr<link_core> last; // released outside the lock
+  std::vector<std::shared_ptr<link_core>> last; // released outside the lock
   {
     const std::lock_guard lock(mutex_);
     for (auto* ends : {&dialled_, &accepted_}) {
       const auto found = ends->find(link.id());
       if (found == ends->end() || found->second.get() != &link) continue;
-      last = std::move(found->second);
+      last.push_back(std::move(found->second));
       ends->erase(found);
+    }
+    if (const auto named = names_.find(link.peer()); named != names_.end()) {
+      std::erase_if(named->second.links, [&](const std::weak_ptr<link_core>& each) {
+        last.push_back(each.lock());
+        return !last.back() || last.back().get() == &link;
+      });
+      if (named->second.links.empty()) names_.erase(named);
     }
   }
   if (const auto shards = shards_.load()) shards->link_ended();
+}
+
+void fabric_core::claim_name(const std::shared_ptr<link_core>& link, std::function<void(errc refusal)> told) {
+  const auto& incarnation = link->peer_incarnation();
+  if (link->peer() == name_ && incarnation != incarnation_) return told(errc::name_in_use);
+  std::vector<std::shared_ptr<link_core>> incumbents; // released outside the lock
+  {
+    const std::lock_guard lock(mutex_);
+    auto& held = names_[link->peer()];
+    if (held.incarnation != incarnation) {
+      for (const auto& each : held.links) {
+        auto live = each.lock();
+        if (live && live->alive()) incumbents.push_back(std::move(live));
+      }
+      if (incumbents.empty()) held = {incarnation, {}};
+    }
+    if (incumbents.empty()) held.links.push_back(link);
+  }
+  if (incumbents.empty()) return told({});
+  incumbents.front()->probe([self = shared_from_this(), link, incumbents, told = std::move(told)](bool lives) {
+    if (lives) return told(errc::name_in_use);
+    for (const auto& each : incumbents) each->end_as(errc::peer_restarted);
+    {
+      const std::lock_guard lock(self->mutex_);
+      self->names_[link->peer()] = {link->peer_incarnation(), {link}};
+    }
+    told({});
+  });
 }
 
 std::vector<std::shared_ptr<link_core>> fabric_core::links() const {

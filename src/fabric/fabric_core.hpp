@@ -1,6 +1,7 @@
 // The one object behind a fabric's handles: its threads, listener, links and services.
 #pragma once
 
+#include "base/fork_mark.hpp"
 #include "base/log.hpp"
 #include "base/tunables.hpp"
 #include "fabric/publications.hpp"
@@ -43,6 +44,8 @@ public:
   [[nodiscard]] worker& worker_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data(); }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
+  /// Whether this process is a child of the one that opened the fabric: then nothing here may be touched.
+  [[nodiscard]] bool forked() const noexcept { return mark_.forked(); }
   /// Whether new work is refused.
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   [[nodiscard]] publications& published() noexcept { return *publications_; }
@@ -60,6 +63,10 @@ public:
   /// Of a link that is gone.
   void keep_counters(const metrics& counted);
 
+  /// A peer's name belongs to one live process: `told` hears success, or name_in_use when another one showed in time
+  /// that it lives; the links of one that did not end with peer_restarted. From any thread, and `told` on any.
+  void claim_name(const std::shared_ptr<link_core>& link, std::function<void(errc refusal)> told);
+
   // From a link.
   void operation_arrived(std::shared_ptr<link_side> side, const links::incoming& begun);
   void link_ended(const link_core& link);
@@ -72,6 +79,8 @@ private:
   void accept_next();
   void greeted(const error& failure, boost::asio::ip::tcp::socket socket, const wire::frame_header& header,
                std::span<const std::byte> body);
+  void admit(boost::asio::ip::tcp::socket socket, const std::shared_ptr<link_core>& link, const wire::hello& peer,
+             errc refusal);
   void session_greeted(boost::asio::ip::tcp::socket socket, std::span<const std::byte> body);
   void channel_greeted(boost::asio::ip::tcp::socket socket, std::span<const std::byte> body);
   [[nodiscard]] wire::hello greeting() const;
@@ -83,6 +92,7 @@ private:
   void wait_to_close(std::shared_ptr<boost::asio::steady_timer> timer, time_point until, std::function<void()> done);
   void close_links(std::function<void()> done);
 
+  const fork_mark mark_;
   const tunables limits_;
   logger log_;
   std::string name_;
@@ -91,12 +101,18 @@ private:
   worker realtime_;
   std::vector<std::unique_ptr<worker>> data_;
   boost::asio::ip::tcp::acceptor acceptor_; ///< on the first data thread
-  std::uint32_t greeting_ = 0;              ///< accepted connections that have not said who they are
+  std::uint32_t greeting_ = 0; ///< accepted connections that have not said who they are, or may not be that yet
   boost::asio::steady_timer accept_pause_;
-  mutable std::mutex mutex_; ///< guards the links and ended_: never held while calling out
+  mutable std::mutex mutex_; ///< guards the links, their names and ended_: never held while calling out
   // Links by session, one map for each end: a fabric that links with itself holds both.
   std::unordered_map<id128, std::shared_ptr<link_core>> dialled_;
   std::unordered_map<id128, std::shared_ptr<link_core>> accepted_;
+  /// The process that a peer's name belongs to, with its links.
+  struct claim {
+    id128 incarnation;
+    std::vector<std::weak_ptr<link_core>> links;
+  };
+  std::unordered_map<std::string, claim> names_;
   metrics ended_;                     ///< counts of links that are gone
   std::atomic<bool> closing_ = false; ///< set under mutex_
   std::shared_ptr<publications> publications_;

@@ -1,6 +1,7 @@
 #include "weft/link.hpp"
 
 #include "fabric/fabric_core.hpp"
+#include "fabric/forked.hpp"
 #include "fabric/region_protocol.hpp"
 #include "fabric/submit.hpp"
 
@@ -17,6 +18,7 @@ using namespace fabrics;
 struct part_of_transfer {
   region_access access;
   memory::piece_list local;
+  std::size_t first = 0; ///< of its pieces, in the caller's list
   std::uint64_t pieces = 0;
 };
 
@@ -41,6 +43,7 @@ result<std::vector<part_of_transfer>> cut(std::span<const piece> pieces, const r
     // A piece may need a run of its own: a part is full when that would not fit.
     if (parts.back().access.runs.size() == most_runs || parts.back().pieces == most_pieces) {
       parts.emplace_back().access.region = remote.id;
+      parts.back().first = i;
     }
     auto& part = parts.back();
     append(part.access.runs, remote.offset + each.remote_offset, each.length);
@@ -64,7 +67,15 @@ public:
   /// It will have so many operations.
   void expect(std::size_t operations) noexcept { left_ = operations; }
 
-  void ended(links::outcome&& part) {
+  /// With a status for each piece: their lengths, in order.
+  void tell_pieces(const std::vector<piece>& pieces) {
+    sum_.pieces.resize(pieces.size());
+    for (const auto& each : pieces) lengths_.push_back(each.length);
+  }
+
+  /// The end of the operation that moved `count` pieces from number `first` on.
+  void ended(links::outcome&& part, std::size_t first, std::size_t count) {
+    if (part.code && !lengths_.empty()) tell_verified(part, first, count);
     sum_.bytes += part.bytes;
     sum_.resent += part.resent;
     if (part.code && !code_) {
@@ -77,12 +88,28 @@ public:
   /// It has none.
   void refuse(const error& why) {
     sum_.where = why.where();
+    sum_.pieces.assign(sum_.pieces.size(), why.code());
     done_.later(why.code(), std::move(sum_));
   }
 
 private:
+  /// A piece is whole when every slice that has bytes of it is.
+  void tell_verified(const links::outcome& part, std::size_t first, std::size_t count) {
+    std::uint64_t at = 0;
+    for (auto i = first; i < first + count; ++i) {
+      const auto end = at + lengths_[i];
+      for (auto slice = at / part.slice_size; slice * part.slice_size < end; ++slice) {
+        if (part.verified_slices.test(static_cast<std::uint32_t>(slice))) continue;
+        sum_.pieces[i] = part.code;
+        break;
+      }
+      at = end;
+    }
+  }
+
   pending<transfer_result> done_;
   transfer_result sum_;
+  std::vector<std::uint64_t> lengths_; ///< of the pieces, when each is to be told of
   error_code code_;
   std::size_t left_ = 0; ///< of its operations, those that have not ended
 };
@@ -94,7 +121,7 @@ const std::string& link::peer() const {
 }
 
 bool link::alive() const noexcept {
-  return core_ && core_->alive();
+  return core_ && !core_->forked() && core_->alive();
 }
 
 std::vector<piece> link::whole(const region_view& local, const remote_view& remote) {
@@ -107,10 +134,11 @@ boost::asio::any_io_executor link::executor(lane of) const {
 }
 
 void link::close() {
-  if (core_) core_->close(errc::closed);
+  if (core_ && !core_->forked()) core_->close(errc::closed);
 }
 
 void link::start_open(std::string name, handler_of<remote_region> handler) {
+  if (core_->forked()) return answer_forked(std::move(handler));
   pending<remote_region> done(std::move(handler), core_->side_of(lane::standard).on());
   if (core_->fabric().closing()) return done.later(errc::closed, {});
   const auto payload = encode_open(std::string_view(name).substr(0, longest_region_name + 1));
@@ -139,9 +167,11 @@ void link::start_open(std::string name, handler_of<remote_region> handler) {
 
 void link::start_transfer(direction way, std::vector<piece> pieces, region_view local, remote_view remote,
                           transfer_options options, handler_of<transfer_result> handler) {
+  if (core_->forked()) return answer_forked(std::move(handler));
   const auto& limits = core_->fabric().limits();
   const auto verify = options.verify.value_or(limits.verify);
   auto end = std::make_shared<transfer_end>(std::move(handler), core_->side_of(options.lane).on(), verify);
+  if (options.piece_status) end->tell_pieces(pieces);
   if (core_->fabric().closing()) return end->refuse(error(errc::closed, "the fabric is closing"));
   auto parts = cut(pieces, local, remote);
   if (options.notify.size() > most_notify)
@@ -168,12 +198,17 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
             .pieces = std::move(part.local),
             .deadline = deadline,
             .stall = options.stall.value_or(limits.stall_default),
-            .wait_when_full = options.when_full == when_full::wait},
-           on_end([end](links::outcome&& ended) { end->ended(std::move(ended)); }), ids[i]);
+            .wait_when_full = options.when_full == when_full::wait,
+            .keep_progress = options.piece_status},
+           on_end([end, first = part.first, count = part.pieces](links::outcome&& ended) {
+             end->ended(std::move(ended), first, count);
+           }),
+           ids[i]);
   }
 }
 
 void link::start_request(std::span<const std::byte> payload, request_options options, handler_of<response> handler) {
+  if (core_->forked()) return answer_forked(std::move(handler));
   const auto& limits = core_->fabric().limits();
   auto& side = core_->side_of(options.lane);
   pending<response> done(std::move(handler), side.on());

@@ -49,15 +49,19 @@ link_core::link_core(std::shared_ptr<fabric_core> fabric, path::tcp::address to,
       data_(thread_, *this, fabric_->limits(), data_lanes, true) {}
 
 link_core::link_core(std::shared_ptr<fabric_core> fabric, wire::hello mine, wire::hello peer)
-    : fabric_(std::move(fabric)), thread_(fabric_->data_of(peer.session)),
-      session_(*this, fabric_->limits(), std::move(mine), std::move(peer)), timer_(thread_.context()),
-      realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, false),
+    : fabric_(std::move(fabric)), thread_(fabric_->data_of(peer.session)), peer_(peer.name),
+      peer_incarnation_(peer.incarnation), session_(*this, fabric_->limits(), std::move(mine), std::move(peer)),
+      timer_(thread_.context()), realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, false),
       data_(thread_, *this, fabric_->limits(), data_lanes, false) {}
 
 link_core::~link_core() {
   metrics mine;
   add_counters_to(mine);
   fabric_->keep_counters(mine);
+}
+
+bool link_core::forked() const noexcept {
+  return fabric_->forked();
 }
 
 std::uint64_t link_core::outstanding() const noexcept {
@@ -265,8 +269,41 @@ void link_core::channel_failed(lane on, std::uint32_t epoch) {
 
 void link_core::linked() {
   peer_ = session_.peer().name;
+  peer_incarnation_ = session_.peer().incarnation;
+  // The accepting end has settled this before it answered.
+  if (!on_linked_) return tell_linked();
+  fabric_->claim_name(shared_from_this(), [self = shared_from_this()](errc refusal) {
+    self->with_session([self, refusal](links::session& session) {
+      if (!self->alive()) return;
+      if (refusal == errc{}) return self->tell_linked();
+      session.close(refusal);
+      self->ended(error(refusal, fmt::format("another live process is known as '{}'", self->peer_)));
+    });
+  });
+}
+
+void link_core::tell_linked() {
   fabric_->log().info("linked with {}", peer_);
   if (auto done = std::exchange(on_linked_, nullptr)) done({});
+}
+
+void link_core::probe(std::function<void(bool lives)> told) {
+  with_session([self = shared_from_this(), told = std::move(told)](links::session& session) mutable {
+    self->probes_.push_back(std::move(told));
+    session.probe();
+  });
+}
+
+void link_core::probed(bool lives) {
+  for (const auto& told : std::exchange(probes_, {})) told(lives);
+}
+
+void link_core::end_as(errc reason) {
+  with_session([self = shared_from_this(), reason](links::session& session) {
+    if (session.state() == links::session_state::ended) return;
+    session.close(reason);
+    self->ended(error(reason, self->peer_));
+  });
 }
 
 void link_core::ended(const error& why) {

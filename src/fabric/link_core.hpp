@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 namespace weft::fabrics {
 
@@ -34,9 +35,12 @@ public:
   ~link_core();
 
   [[nodiscard]] fabric_core& fabric() noexcept { return *fabric_; }
+  [[nodiscard]] bool forked() const noexcept;
   [[nodiscard]] const id128& id() const noexcept { return session_.mine().session; }
   /// The peer's name; empty until linked, and constant from then on.
   [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
+  /// Its process; as the name.
+  [[nodiscard]] const id128& peer_incarnation() const noexcept { return peer_incarnation_; }
   /// The data thread of this link.
   [[nodiscard]] worker& thread() noexcept { return thread_; }
   [[nodiscard]] link_side& side_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data_; }
@@ -50,6 +54,10 @@ public:
   void add_counters_to(metrics& sum) const noexcept;
   void want_channel(lane on);
   void channel_lost(lane on, std::uint32_t epoch, const error& why);
+  /// Asks the peer for a sign of life; `told` hears on the link's thread whether one came in time.
+  void probe(std::function<void(bool lives)> told);
+  /// The peer's process is not the one it was.
+  void end_as(errc reason);
   /// The peer broke the protocol.
   void break_off(const error& how);
   /// Takes over the control connection of a new or a resumed session; closes it when the hello is stale.
@@ -76,6 +84,7 @@ public:
   void dial_channel(lane on, std::uint32_t epoch) override;
   void channel_failed(lane on, std::uint32_t epoch) override;
   void linked() override;
+  void probed(bool lives) override;
   void ended(const error& why) override;
 
   // path::listener of the control connection: session frames, and nothing else.
@@ -95,6 +104,7 @@ public:
 private:
   template <class Work>
   void with_session(Work&& work);
+  void tell_linked();
   void accept_here(boost::asio::ip::tcp::socket control, const wire::hello& peer);
   void accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
   void set_timer();
@@ -104,12 +114,14 @@ private:
   worker& thread_; ///< one of the data workers
   path::tcp::address address_;
   std::string peer_;
+  id128 peer_incarnation_;
   boost::asio::ip::tcp::endpoint remote_; ///< where the session leads, and so the channels
   links::session session_;
   std::shared_ptr<path::tcp::channel> control_;
   std::shared_ptr<path::tcp::channel> next_control_; ///< of a resumed session, until the old one is dropped
   std::function<void()> stop_dialling_;
   linked_handler on_linked_;
+  std::vector<std::function<void(bool)>> probes_;
   boost::asio::steady_timer timer_;
   time_point timer_due_ = time_point::max();
   std::atomic<bool> alive_ = true;

@@ -31,6 +31,7 @@ result<std::string> decode_open(std::span<const std::byte> payload) {
 
 std::vector<std::byte> encode(const region_access& access) {
   std::vector<std::byte> out;
+  out.reserve(sizeof access.region + sizeof(std::uint32_t) + access.runs.size() * sizeof(run) + access.notify.size());
   wire::writer to(out);
   to.integer(access.region).integer(static_cast<std::uint32_t>(access.runs.size()));
   for (const auto& each : access.runs) {
@@ -46,6 +47,7 @@ result<region_access> decode_access(std::span<const std::byte> payload) {
   access.region = in.integer<std::uint64_t>();
   const std::size_t count = in.integer<std::uint32_t>();
   if (count > most_runs || in.left() < count * sizeof(run)) return malformed();
+  access.runs.reserve(count);
   std::uint64_t pieces = 0;
   for (std::size_t i = 0; i < count; ++i) {
     auto& each = access.runs.emplace_back();

@@ -31,6 +31,7 @@ struct operation_request {
   time_point deadline = time_point::max();
   duration stall = duration::max();
   bool wait_when_full = true; ///< else queue_full
+  bool keep_progress = false; ///< on an error, outcome::verified_slices is filled
 };
 
 /// An operation that the peer began, as its handler sees it.
@@ -170,6 +171,7 @@ private:
 
   // engine_operations.cpp
   operation* find(operation_id id) noexcept;
+  operation& add(operation_id id);
   void begin(operation& op, std::span<const std::byte> payload);
   void begin_waiting();
   bool fits(const operation& op) const noexcept;
@@ -241,10 +243,13 @@ private:
   const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
   time_point now_{};
   std::deque<lane_state> lanes_;
-  std::unordered_map<operation_id, std::unique_ptr<operation>> operations_;
-  std::deque<operation_id> waiting_;  ///< queued, in order
-  std::vector<operation_id> reports_; ///< receivers with news
+  using operation_map = std::unordered_map<operation_id, std::unique_ptr<operation>>;
+  operation_map operations_;
+  std::vector<operation_map::node_type> spare_; ///< ended operations, for reuse
+  std::deque<operation_id> waiting_;            ///< queued, in order
+  std::vector<operation_id> reports_;           ///< receivers with news
   std::vector<ended> ended_;
+  std::vector<ended> spare_ended_; ///< its memory is reused
   timer_heap timers_;
   outbox outbox_;
   std::uint32_t received_ = 0;     ///< the last message that arrived

@@ -11,13 +11,6 @@ namespace {
 /// window that a peer may have.
 constexpr std::uint32_t acknowledge_after = 8;
 
-/// A peer's code as a value of ours: what it may not say becomes handler_failed.
-error_code code_from_wire(std::uint32_t code) {
-  if (code == 0) return {};
-  const auto value = static_cast<errc>(code);
-  return name(value).empty() ? errc::handler_failed : value;
-}
-
 } // namespace
 
 void engine::broken(std::string what) {
@@ -130,7 +123,7 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   }
   if (refuse_request(header.transfer, *terms)) return;
 
-  auto& op = *(operations_[header.transfer] = std::make_unique<operation>());
+  auto& op = add(header.transfer);
   ++theirs_begun_;
   ++counters_.operations_begun;
   op.id = header.transfer;
@@ -176,7 +169,7 @@ void engine::response_arrived(const wire::frame_header& header, std::span<const 
   const auto payload = in.rest();
   op->answered = true;
   if (header.argument == 0) op->marker_seen = true; // no slice was sent: there is nothing to fence
-  const auto code = code_from_wire(header.code);
+  const auto code = header.code == 0 ? error_code{} : wire::reason_of(header.code, errc::handler_failed);
   if (op->now == phase::stopping) return; // its end is decided; nobody waits for more
   if (code) {
     stop(*op, error(to_errc(code), std::move(where)));

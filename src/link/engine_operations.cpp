@@ -7,6 +7,8 @@ namespace weft::links {
 namespace {
 
 constexpr std::uint64_t accepting_end = std::uint64_t{1} << 63;
+/// Ended operations that are kept for reuse.
+constexpr std::size_t most_spare = 64;
 
 } // namespace
 
@@ -32,6 +34,14 @@ operation* engine::find(operation_id id) noexcept {
   return found == operations_.end() ? nullptr : found->second.get();
 }
 
+operation& engine::add(operation_id id) {
+  if (spare_.empty()) return *(operations_[id] = std::make_unique<operation>());
+  auto node = std::move(spare_.back());
+  spare_.pop_back();
+  node.key() = id;
+  return *operations_.insert(std::move(node)).position->second;
+}
+
 const memory::piece_list* engine::granted(operation_id transfer) const noexcept {
   const auto found = operations_.find(transfer);
   if (found == operations_.end() || !found->second->in || found->second->now != phase::moving) return nullptr;
@@ -46,13 +56,14 @@ bool engine::fits(const operation& op) const noexcept {
 operation_id engine::start(operation_request&& asked, std::unique_ptr<completion> owner) {
   const auto id = next_id_++ | id_bit_;
   ++counters_.operations_begun;
-  auto& op = *(operations_[id] = std::make_unique<operation>());
+  auto& op = add(id);
   op.id = id;
   op.ours = true;
   op.owner = std::move(owner);
   op.deadline = asked.deadline;
   op.stall = asked.kind == wire::operation_kind::request ? duration::max() : asked.stall;
   op.ending.verified = asked.verify;
+  op.keep_progress = asked.keep_progress;
   op.slices = {asked.pieces.length(),
                asked.slice_size != 0 ? asked.slice_size : static_cast<std::uint32_t>(limits_.slice_size.value())};
   op.terms = {.service = asked.service,
@@ -178,6 +189,10 @@ void engine::push_response(operation_id id, error_code code, std::string_view wh
 
 void engine::tell_owner(operation& op) {
   if (op.ending.code) ++counters_.operations_failed;
+  if (op.ending.code && op.keep_progress && (op.out || op.in)) {
+    op.ending.verified_slices = std::move(op.out ? op.out->verified : op.in->verified);
+    op.ending.slice_size = op.slices.size;
+  }
   if (op.owner) ended_.push_back({std::move(op.owner), std::exchange(op.ending, {})});
 }
 
@@ -192,14 +207,19 @@ void engine::finish(operation& op) {
     ours_bytes_ -= op.slices.length;
   }
   ++counters_.operations_ended;
-  operations_.erase(op.id);
+  auto node = operations_.extract(op.id);
+  if (spare_.size() == most_spare) return;
+  op = operation{};
+  spare_.push_back(std::move(node));
 }
 
 void engine::complete_ended() {
   // An owner may start operations or answer others: what ends by that is completed in the same batch.
   do {
-    auto batch = std::exchange(ended_, {});
+    auto batch = std::exchange(ended_, std::exchange(spare_ended_, {}));
     for (auto& [owner, result] : batch) owner->complete(std::move(result));
+    batch.clear();
+    spare_ended_ = std::move(batch);
     begin_waiting();
   } while (!ended_.empty());
 }

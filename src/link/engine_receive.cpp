@@ -76,11 +76,13 @@ void engine::slice_grew(lane on, std::size_t bytes) {
 void engine::slice_landed(lane on, const wire::frame_header& header) {
   if (!slice_may_come(*state_of(on), header)) return;
   auto* op = receiving(header);
+  if (op != nullptr && (op->terms.carries != on || !plausible(*op, header))) {
+    return broken("slice record does not fit its transfer");
+  }
   if (op == nullptr || op->in->verified.test(header.index)) {
     ++counters_.slices_dropped;
     return;
   }
-  if (op->terms.carries != on || !plausible(*op, header)) return broken("slice record does not fit its transfer");
   const bool checked = op->terms.verify == verify_mode::slice;
   check_slice(*op, header, checked ? crc_of(op->in->pieces, header.offset, header.body_length) : header.body_crc);
 }

@@ -31,6 +31,10 @@ struct outcome {
   std::uint32_t refused = 0;           ///< slices that the receiver's check refused
   verify_mode verified = verify_mode::slice;
   bool maybe_executed = false; ///< after an error: the peer's handler may have run
+  /// After an error of an operation that asked for it (keep_progress): which slices the receiver had verified, as this
+  /// end knows it, and their size.
+  bitmap verified_slices = {};
+  std::uint32_t slice_size = 0;
 };
 
 /// Waits for the end of an operation or of its data. complete() is called exactly once, on the engine's thread, and
@@ -112,6 +116,7 @@ struct operation : timed {
   outcome ending;
   std::vector<std::byte> waiting_payload; ///< queued: the request's payload
   bool answered = false;                  ///< ours: the response is here; the peer's: it was sent
+  bool keep_progress = false;             ///< ours: an error tells which slices were verified
   bool peer_gone = false;                 ///< the peer cancelled it: nobody waits for a response
   bool awaits_marker = false;             ///< stopping, one-sided: the sender's marker proves the fence
   bool marker_seen = false;               ///< it came before the stop did

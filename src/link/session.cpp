@@ -22,7 +22,7 @@ session::session(session_host& actions, const tunables& limits, wire::hello mine
 
 time_point session::next_due() const noexcept {
   if (state_ == session_state::ended) return time_point::max();
-  auto due = std::min({redial_at_, handshake_until_, lost_at_});
+  auto due = std::min({redial_at_, handshake_until_, lost_at_, probe_until_});
   if (state_ != session_state::established) return due; // channels wait for the session
   for (const auto& channel : channels_) due = std::min(due, channel.retry_at);
   return due;
@@ -37,6 +37,7 @@ void session::tick() {
     host_.drop_session();
     return session_lost(error(errc::peer_unresponsive, "no answer to the handshake"));
   }
+  if (now_ >= probe_until_) end_probe(false);
   if (now_ >= redial_at_) {
     redial_at_ = time_point::max();
     state_ = session_state::dialling;
@@ -65,12 +66,26 @@ void session::close(errc reason) {
     host_.send({.type = wire::frame_type::goodbye, .code = static_cast<std::uint32_t>(reason)}, {});
   }
   state_ = session_state::ended;
+  end_probe(false);
 }
 
 void session::end(const error& why) {
   state_ = session_state::ended;
+  end_probe(false);
   host_.drop_session();
   host_.ended(why);
+}
+
+void session::probe() {
+  const bool running = probe_until_ != time_point::max();
+  if (state_ != session_state::established && !running) return host_.probed(false);
+  if (running) return;
+  probe_until_ = deadline_after(now_, limits_.probe_timeout);
+  host_.send({.type = wire::frame_type::ping}, {});
+}
+
+void session::end_probe(bool lives) {
+  if (std::exchange(probe_until_, time_point::max()) != time_point::max()) host_.probed(lives);
 }
 
 void session::send_hello(wire::frame_type type) {
@@ -94,6 +109,7 @@ void session::disconnected(const error& why) {
 
 void session::session_lost(const error& why) {
   last_failure_ = why;
+  end_probe(false);
   handshake_until_ = time_point::max();
   // A link that never was has nothing to keep: whoever wants it may connect again.
   if (!was_linked_) return end(why);
@@ -130,13 +146,11 @@ void session::frame_arrived(const wire::frame_header& header, std::span<const st
   const auto on = static_cast<lane>(header.index);
   switch (header.type) {
     case wire::frame_type::hello_answer: return hello_answered(body);
-    case wire::frame_type::refusal: {
-      const auto code = static_cast<errc>(header.code);
-      return end(error(name(code).empty() ? errc::protocol_error : code, "the peer refused the session"));
-    }
+    case wire::frame_type::refusal:
+      return end(error(wire::reason_of(header.code, errc::protocol_error), "the peer refused the session"));
     case wire::frame_type::goodbye: return end(error(errc::peer_closed, peer_.name));
     case wire::frame_type::ping: return host_.send({.type = wire::frame_type::pong}, {});
-    case wire::frame_type::pong: return;
+    case wire::frame_type::pong: return end_probe(true);
     case wire::frame_type::channel_wanted:
       if (known_lane && dials_) return channel_wanted(on, header.epoch);
       break;

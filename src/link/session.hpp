@@ -29,6 +29,8 @@ public:
   virtual void channel_failed(lane on, std::uint32_t epoch) = 0;
   /// The first handshake is complete.
   virtual void linked() = 0;
+  /// What a probe found: whether the peer gave a sign of life in time.
+  virtual void probed(bool lives) = 0;
   /// The link is over, for ever.
   virtual void ended(const error& why) = 0;
 
@@ -60,6 +62,9 @@ public:
   void start();
   /// Tells the peer and ends; ended() is not called.
   void close(errc reason);
+
+  /// Asks the peer for a sign of life; session_host::probed follows, at once when there is no session.
+  void probe();
 
   // The session's connection.
   void connected();
@@ -95,6 +100,7 @@ private:
   void send_hello(wire::frame_type type);
   void hello_answered(std::span<const std::byte> body);
   void session_lost(const error& why);
+  void end_probe(bool lives);
   void end(const error& why);
   void retry_channels();
   void channel_wanted(lane on, std::uint32_t lost);
@@ -113,6 +119,7 @@ private:
   time_point redial_at_ = time_point::max();
   time_point handshake_until_ = time_point::max();
   time_point lost_at_ = time_point::max(); ///< when the peer counts as lost
+  time_point probe_until_ = time_point::max();
   error last_failure_;
   std::array<channel, lane_count> channels_;
   std::vector<std::byte> body_;

@@ -11,6 +11,10 @@ void catalogue::set(std::string_view name, const id128& version, std::uint64_t s
   }
 }
 
+void catalogue::erase(std::string_view name) {
+  if (const auto found = shards_.find(name); found != shards_.end()) shards_.erase(found);
+}
+
 std::optional<catalogue_entry> catalogue::find(std::string_view name) const {
   const auto found = shards_.find(name);
   if (found == shards_.end()) return std::nullopt;

@@ -34,6 +34,7 @@ class catalogue {
 public:
   /// Adds the shard, or makes this its version.
   void set(std::string_view name, const id128& version, std::uint64_t size);
+  void erase(std::string_view name);
   [[nodiscard]] std::optional<catalogue_entry> find(std::string_view name) const;
   /// At most `limit` shards whose names begin with `prefix`, from the first name behind `after` on.
   [[nodiscard]] catalogue_page list(std::string_view prefix, std::string_view after, std::size_t limit) const;

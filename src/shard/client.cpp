@@ -124,38 +124,39 @@ void client_core::send(std::size_t index, asking what, answered then, const std:
                   state->id);
 }
 
+canceller client_core::ask_all(const asking& what, std::function<void(std::size_t replica, links::outcome&&)> each) {
+  auto cancellers = std::make_shared<std::vector<canceller>>();
+  for (std::size_t i = 0; i < replicas_.size(); ++i) {
+    cancellers->push_back(ask(i, what, [each, i](links::outcome&& ended) { each(i, std::move(ended)); }));
+  }
+  return [cancellers] {
+    for (const auto& cancel : *cancellers) cancel();
+  };
+}
+
 canceller client_core::ask_any(const asking& what, answered then) {
   struct race {
     answered then;
     std::size_t running;
     links::outcome worst;
-    std::vector<canceller> cancellers;
   };
-  auto state = std::make_shared<race>(race{std::move(then), replicas_.size(), {}, {}});
+  auto state = std::make_shared<race>(race{std::move(then), replicas_.size(), {}});
   if (replicas_.empty()) {
     fabric_->data().post(
         [state] { state->then({.code = errc::invalid_argument, .where = "a client without replicas"}); });
     return [] {};
   }
-  for (std::size_t i = 0; i < replicas_.size(); ++i) {
-    state->cancellers.push_back(ask(i, what, [self = shared_from_this(), i, state](links::outcome&& ended) {
-      --state->running;
-      if (!state->then) return;
-      if (ended.code) {
-        const bool first = !state->worst.code;
-        if (first || more_telling(to_errc(ended.code), to_errc(state->worst.code))) {
-          ended.where = fmt::format("{}{}{}", self->replicas_[i].address, ended.where.empty() ? "" : ": ", ended.where);
-          state->worst = std::move(ended);
-        }
-        if (state->running > 0) return;
-        return std::exchange(state->then, nullptr)(std::move(state->worst));
-      }
-      std::exchange(state->then, nullptr)(std::move(ended));
-    }));
-  }
-  return [state] {
-    for (const auto& cancel : state->cancellers) cancel();
-  };
+  return ask_all(what, [self = shared_from_this(), state](std::size_t i, links::outcome&& ended) {
+    --state->running;
+    if (!state->then) return;
+    if (!ended.code) return std::exchange(state->then, nullptr)(std::move(ended));
+    const bool first = !state->worst.code;
+    if (first || more_telling(to_errc(ended.code), to_errc(state->worst.code))) {
+      ended.where = fmt::format("{}{}{}", self->replicas_[i].address, ended.where.empty() ? "" : ": ", ended.where);
+      state->worst = std::move(ended);
+    }
+    if (state->running == 0) std::exchange(state->then, nullptr)(std::move(state->worst));
+  });
 }
 
 } // namespace weft::shards

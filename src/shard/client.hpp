@@ -51,6 +51,7 @@ public:
 
   [[nodiscard]] fabrics::fabric_core& fabric() noexcept { return *fabric_; }
   [[nodiscard]] std::vector<replica>& replicas() noexcept { return replicas_; }
+  [[nodiscard]] bool forked() const noexcept { return fabric_->forked(); }
   [[nodiscard]] const tunables& limits() const noexcept { return fabric_->limits(); }
 
   using answered = std::function<void(links::outcome&&)>;
@@ -58,6 +59,8 @@ public:
   canceller ask(std::size_t replica, asking what, answered then);
   /// Asks all replicas at once; the first success counts, else the most telling failure.
   canceller ask_any(const asking& what, answered then);
+  /// Asks every replica; `each` is called for each end, and the last call has no others running. No replicas: never.
+  canceller ask_all(const asking& what, std::function<void(std::size_t replica, links::outcome&&)> each);
   /// A name for a put that no other of this client has.
   [[nodiscard]] std::uint64_t next_put() noexcept { return ++last_put_; }
 

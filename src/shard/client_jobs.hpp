@@ -1,4 +1,4 @@
-// The long operations of a shard client: fetch, put, verify. Each lives on the data thread from start() to its
+// The long operations of a shard client: fetch, put, verify, remove. Each lives on the data thread from start() to its
 // completion, held by what it waits for.
 #pragma once
 
@@ -131,7 +131,7 @@ public:
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
   void start();
-  void cancel();
+  void cancel() { stop_(); }
 
 private:
   void answered(std::size_t of, links::outcome&& ended);
@@ -140,10 +140,37 @@ private:
   std::string name_;
   time_point deadline_;
   fabrics::pending<verify_result> done_;
-  std::vector<canceller> cancellers_;
+  canceller stop_;
   std::size_t running_ = 0;
   error failure_;
   verify_result result_;
+};
+
+class remove_job final : public std::enable_shared_from_this<remove_job> {
+public:
+  remove_job(std::shared_ptr<client_core> client, std::string name, const remove_options& options,
+             handler_of<remove_result> handler)
+      : client_(std::move(client)), name_(std::move(name)), version_(options.version.value_or(id128{})),
+        deadline_(fabrics::deadline_of(options.deadline, client_->limits())),
+        done_(std::move(handler), client_->fabric().data()) {}
+  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
+  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
+  void start();
+  void cancel() { stop_(); }
+
+private:
+  void answered(std::size_t of, links::outcome&& ended);
+
+  std::shared_ptr<client_core> client_;
+  std::string name_;
+  id128 version_;
+  time_point deadline_;
+  fabrics::pending<remove_result> done_;
+  canceller stop_;
+  std::size_t running_ = 0;
+  bool removed_ = false; ///< by any replica
+  error failure_;        ///< the most telling of the copies'
+  remove_result result_;
 };
 
 } // namespace weft::shards

@@ -7,17 +7,11 @@ namespace weft::shards {
 
 void verify_job::start() {
   running_ = client_->replicas().size();
-  for (std::size_t i = 0; i < running_; ++i) {
-    result_.copies.push_back({.address = client_->replicas()[i].address});
-    cancellers_.push_back(
-        client_->ask(i, {.what = {.what = verb::verify, .name = name_}, .deadline = deadline_},
-                     [self = shared_from_this(), i](links::outcome&& ended) { self->answered(i, std::move(ended)); }));
-  }
+  for (const auto& each : client_->replicas()) result_.copies.push_back({.address = each.address});
+  stop_ = client_->ask_all(
+      {.what = {.what = verb::verify, .name = name_}, .deadline = deadline_},
+      [self = shared_from_this()](std::size_t of, links::outcome&& ended) { self->answered(of, std::move(ended)); });
   if (running_ == 0) done_.later(errc::invalid_argument, std::move(result_));
-}
-
-void verify_job::cancel() {
-  for (const auto& stop : cancellers_) stop();
 }
 
 void verify_job::answered(std::size_t of, links::outcome&& ended) {

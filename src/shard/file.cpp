@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <system_error>
 #include <utility>
@@ -51,9 +52,10 @@ result<file> file::open(system_calls& calls, const std::string& path, int flags,
   return file{calls, descriptor};
 }
 
-result<std::size_t> file::read_some(std::uint64_t offset, std::span<std::byte> into, std::string_view subject) const {
+result<std::size_t> file::read_some(std::uint64_t offset, std::span<std::byte> into, std::string_view subject,
+                                    std::size_t enough) const {
   std::size_t done = 0;
-  while (done < into.size()) {
+  while (done < std::min(enough, into.size())) {
     const auto got = uninterrupted([&] { return calls_->pread(descriptor_, into.subspan(done), offset + done); });
     if (got < 0) return storage_failure(got, fmt::format("read at {}", offset + done), subject);
     if (got == 0) break;

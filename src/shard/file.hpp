@@ -42,9 +42,10 @@ public:
 
   /// All of `into`; a file that ends before it is an io_error.
   [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> into, std::string_view subject) const;
-  /// As much of `into` as the file has from `offset` on.
-  [[nodiscard]] result<std::size_t> read_some(std::uint64_t offset, std::span<std::byte> into,
-                                              std::string_view subject) const;
+  /// As much of `into` as the file has from `offset` on, or at least `enough` of it: who knows where the file ends
+  /// spares the call that finds it, which a file opened around the cache would refuse.
+  [[nodiscard]] result<std::size_t> read_some(std::uint64_t offset, std::span<std::byte> into, std::string_view subject,
+                                              std::size_t enough = SIZE_MAX) const;
   [[nodiscard]] result<void> write(std::uint64_t offset, std::span<const std::byte> bytes, std::string_view subject);
   /// Gives a new file its length and its space on the disk, so that a full one is known at once: no_space.
   [[nodiscard]] result<void> allocate(std::uint64_t length, std::string_view subject);

@@ -38,11 +38,12 @@ result<void> check_empty(system_calls& calls, const std::string& folder, std::st
 
 } // namespace
 
-file_store::file_store(std::string folder, system_calls& calls)
-    : folder_(std::move(folder)), subject_("store " + folder_), calls_(calls) {}
+file_store::file_store(std::string folder, system_calls& calls, byte_count low_space)
+    : folder_(std::move(folder)), subject_("store " + folder_), calls_(calls), low_space_(low_space) {}
 
-result<std::unique_ptr<file_store>> file_store::open(std::filesystem::path folder, system_calls& calls) {
-  std::unique_ptr<file_store> store{new file_store(folder.string(), calls)};
+result<std::unique_ptr<file_store>> file_store::open(std::filesystem::path folder, system_calls& calls,
+                                                     byte_count low_space) {
+  std::unique_ptr<file_store> store{new file_store(folder.string(), calls, low_space)};
   if (auto taken = store->take_folder(); !taken) return taken.error();
   if (auto made = store->make_folders(); !made) return made.error();
   if (auto loaded = store->load_catalogue(); !loaded) return loaded.error();

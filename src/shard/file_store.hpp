@@ -8,6 +8,7 @@
 
 #include <weft/error.hpp>
 #include <weft/id.hpp>
+#include <weft/units.hpp>
 
 #include "shard/catalogue.hpp"
 #include "shard/file.hpp"
@@ -43,7 +44,9 @@ public:
   /// Makes the folder (its parent must exist) or takes over what a store left there: half-done puts are removed. A
   /// folder on a read-only file system is served as it is. `calls` outlives the store. Errors: os_failure when another
   /// store has the folder; invalid_argument when it holds other things; io_error and the like.
-  [[nodiscard]] static result<std::unique_ptr<file_store>> open(std::filesystem::path folder, system_calls& calls);
+  /// Puts that would leave less than `low_space` free are refused.
+  [[nodiscard]] static result<std::unique_ptr<file_store>> open(std::filesystem::path folder, system_calls& calls,
+                                                                byte_count low_space = byte_count{0});
 
   file_store(const file_store&) = delete;
   file_store& operator=(const file_store&) = delete;
@@ -62,10 +65,19 @@ public:
   [[nodiscard]] result<std::shared_ptr<weft::open_shard>> open_shard(std::string_view name,
                                                                      std::optional<id128> version = std::nullopt);
 
-  /// Errors: no_space at once when the disk cannot take `size` bytes; conflict when this version is here with another
-  /// size; invalid_name, too_large, read_only, io_error and the like.
+  /// Errors: no_space at once when the disk cannot take `size` bytes and keep its low space; conflict when this version
+  /// is here with another size; invalid_name, too_large, read_only, io_error and the like.
   [[nodiscard]] result<std::unique_ptr<put_in_progress>> begin_put(std::string_view name, const id128& version,
                                                                    std::uint64_t size);
+
+  /// Takes the shard away, of any version or only of the one asked for: nobody finds it from then on, and it stays away
+  /// after a crash. Who has it open reads on, and its space is freed behind the last of them. A damaged one can be
+  /// removed too. Errors: as open_shard(), read_only.
+  [[nodiscard]] result<void> remove(std::string_view name, std::optional<id128> version = std::nullopt);
+
+  /// The shard opened for a check of what the disk itself holds: reads go around the page cache where the file system
+  /// can do that. Errors: as open_shard().
+  [[nodiscard]] result<std::shared_ptr<weft::open_shard>> open_uncached(std::string_view name) const;
 
   /// Reads every block. Errors: as open_shard().
   [[nodiscard]] result<verify_report> verify(std::string_view name);
@@ -75,7 +87,7 @@ public:
 
 private:
   friend class put_in_progress;
-  file_store(std::string folder, system_calls& calls);
+  file_store(std::string folder, system_calls& calls, byte_count low_space);
 
   // file_store.cpp: taking over the folder
   [[nodiscard]] result<void> take_folder();
@@ -92,7 +104,7 @@ private:
   // file_store_read.cpp
   [[nodiscard]] result<catalogue_entry> find_locked(std::string_view name, std::optional<id128> version) const;
   [[nodiscard]] result<manifest> read_manifest(std::string_view name) const;
-  [[nodiscard]] result<std::shared_ptr<weft::open_shard>> load_shard(const catalogue_entry& known) const;
+  [[nodiscard]] result<std::shared_ptr<weft::open_shard>> load_shard(const catalogue_entry& known, int flags = 0) const;
 
   // file_store_put.cpp
   [[nodiscard]] std::string next_temporary();
@@ -104,10 +116,13 @@ private:
                                         std::string_view subject);
   [[nodiscard]] result<void> place_manifest(const manifest& next, std::string_view subject);
   void make_visible(const manifest& next);
+  [[nodiscard]] result<void> check_space(std::string_view subject, std::uint64_t size) const;
+  void discard_data_of(std::string_view name);
 
   const std::string folder_;
   const std::string subject_;
   system_calls& calls_;
+  const byte_count low_space_;
   file mark_;
   file data_folder_;
   file manifest_folder_;

@@ -1,5 +1,5 @@
-// Puts: making room, and the order of steps that makes a shard durable before it is visible, and visible whole or not
-// at all, whenever the process or the machine stops.
+// Puts and removals: making room, and the order of steps that makes a shard durable before it is visible, and visible
+// whole or not at all, whenever the process or the machine stops.
 #include "shard/file_store.hpp"
 
 #include "shard/name.hpp"
@@ -33,6 +33,7 @@ result<std::unique_ptr<put_in_progress>> file_store::begin_put(std::string_view 
   if (opened.error() != errc::not_found && !beyond_use(opened.error())) return opened.error();
 
   const std::string subject = fmt::format("shard {}", name);
+  if (auto room = check_space(subject, size); !room) return room.error();
   std::string temporary = next_temporary();
   auto data = file::open(calls_, temporary, O_RDWR | O_CREAT | O_EXCL, subject);
   if (!data) return data.error();
@@ -43,6 +44,17 @@ result<std::unique_ptr<put_in_progress>> file_store::begin_put(std::string_view 
   manifest planned{std::string{name}, version, size, {}};
   return std::unique_ptr<put_in_progress>{
       new put_in_progress(*this, std::move(planned), std::move(*data), std::move(temporary))};
+}
+
+/// A disk that is full to the last byte takes down more than the store.
+result<void> file_store::check_space(std::string_view subject, std::uint64_t size) const {
+  if (low_space_ == byte_count{0}) return {};
+  const auto free = uninterrupted([&] { return calls_.free_space(mark_.descriptor()); });
+  if (free < 0) return storage_failure(free, "statvfs", subject);
+  const auto bytes = static_cast<std::uint64_t>(free);
+  if (bytes >= low_space_.value() && bytes - low_space_.value() >= size) return {};
+  return error{errc::no_space, fmt::format("{}: {} bytes, with {} free and {} to be kept free (shard.low_space)",
+                                           subject, size, bytes, low_space_.value())};
 }
 
 /// The folder was emptied when the lock was taken, so a count is unique.
@@ -131,6 +143,49 @@ void file_store::make_visible(const manifest& next) {
   catalogue_.set(next.name, next.version, next.size);
   damaged_.erase(file_name_of(next.name));
   leaving = open_.erase(next.name);
+}
+
+result<void> file_store::remove(std::string_view name, std::optional<id128> version) {
+  if (auto valid = check_shard_name(name); !valid) return valid;
+  const std::string subject = fmt::format("shard {}", name);
+  const std::scoped_lock order{publishing_};
+  result<catalogue_entry> known = errc::not_found;
+  {
+    const std::scoped_lock lock{mutex_};
+    known = find_locked(name, version);
+  }
+  // Of a damaged one nobody knows the version: it goes only when that does not matter.
+  if (!known && (known.error() != errc::bad_manifest || version)) return known.error();
+  const int gone = uninterrupted([&] { return calls_.unlink(manifest_path(name)); });
+  if (gone < 0 && gone != -ENOENT) return storage_failure(gone, "unlink " + manifest_path(name), subject);
+  // Without its manifest the shard is no more. Its data goes only when that is certain to outlast a crash: a manifest
+  // without data would be worse than either.
+  const auto durable = manifest_folder_.sync(subject);
+  std::shared_ptr<weft::open_shard> leaving; // destroyed after the lock is released
+  {
+    const std::scoped_lock lock{mutex_};
+    catalogue_.erase(name);
+    damaged_.erase(file_name_of(name));
+    leaving = open_.erase(name);
+  }
+  if (!durable) return durable;
+  if (known) {
+    discard(data_path(name, known->version));
+  } else {
+    discard_data_of(name);
+  }
+  return {};
+}
+
+/// Of all versions, as a damaged manifest does not tell which there is.
+void file_store::discard_data_of(std::string_view name) {
+  const auto file_name = file_name_of(name);
+  std::vector<std::string> found;
+  calls_.list_folder(folder_ + "/data", [&](std::string_view each) {
+    const auto dot = each.rfind('.');
+    if (dot != each.npos && each.substr(0, dot) == file_name) found.push_back(fmt::format("{}/data/{}", folder_, each));
+  });
+  for (const auto& path : found) discard(path);
 }
 
 } // namespace weft

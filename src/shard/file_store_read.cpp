@@ -1,7 +1,6 @@
 // Looking up, listing, opening and verifying shards.
 #include "shard/file_store.hpp"
 
-#include "base/crc32c.hpp"
 #include "shard/name.hpp"
 
 #include <fmt/format.h>
@@ -87,14 +86,14 @@ result<manifest> file_store::read_manifest(std::string_view name) const {
   return stored;
 }
 
-result<std::shared_ptr<weft::open_shard>> file_store::load_shard(const catalogue_entry& known) const {
+result<std::shared_ptr<weft::open_shard>> file_store::load_shard(const catalogue_entry& known, int flags) const {
   const std::string subject = "shard " + known.name;
   auto stored = read_manifest(known.name);
   if (!stored) return stored.error();
   if (stored->version != known.version || stored->size != known.size) {
     return error{errc::bad_manifest, fmt::format("{}: the manifest was changed from outside", subject)};
   }
-  auto data = file::open(calls_, data_path(known.name, known.version), O_RDONLY, subject);
+  auto data = file::open(calls_, data_path(known.name, known.version), O_RDONLY | flags, subject);
   if (!data) return data.error();
   const auto size = data->size(subject);
   if (!size) return size.error();
@@ -104,18 +103,20 @@ result<std::shared_ptr<weft::open_shard>> file_store::load_shard(const catalogue
   return std::make_shared<weft::open_shard>(std::move(*stored), std::move(*data));
 }
 
+result<std::shared_ptr<weft::open_shard>> file_store::open_uncached(std::string_view name) const {
+  const auto known = stat(name);
+  if (!known) return known.error();
+  auto opened = load_shard(*known, O_DIRECT);
+  return opened ? opened : load_shard(*known); // tmpfs, for one, has no O_DIRECT
+}
+
 result<verify_report> file_store::verify(std::string_view name) {
   const auto opened = open_shard(name);
   if (!opened) return opened.error();
-  const auto& shard = **opened;
-  const auto size = shard.manifest().size;
-  verify_report report{.blocks = block_count(size), .bad = {}};
-  std::vector<std::byte> buffer(std::min(size, block_size));
+  verify_report report{.blocks = block_count((*opened)->manifest().size), .bad = {}};
+  std::vector<std::byte> buffer(block_size);
   for (std::uint64_t block = 0; block < report.blocks; ++block) {
-    const auto offset = block * block_size;
-    const auto bytes = std::span(buffer).first(std::min(size - offset, block_size));
-    const auto read = shard.read(offset, bytes);
-    if (!read || crc32c(bytes) != shard.manifest().block_crcs[block]) report.bad.push_back(block);
+    if (!(*opened)->check_block(block, buffer)) report.bad.push_back(block);
   }
   return report;
 }

@@ -1,6 +1,8 @@
 // Reading an open shard, and keeping the recent ones open.
 #include "shard/open_shard.hpp"
 
+#include "base/crc32c.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,6 +18,19 @@ result<void> open_shard::read(std::uint64_t offset, std::span<std::byte> into) c
                  fmt::format("{}: {} bytes at {} of {}", subject_, into.size(), offset, manifest_.size)};
   }
   return data_.read(offset, into, subject_);
+}
+
+result<void> open_shard::check_block(std::uint64_t block, std::span<std::byte> memory) const {
+  const auto offset = block * block_size;
+  const auto length = static_cast<std::size_t>(std::min(block_size, manifest_.size - offset));
+  const auto got = data_.read_some(offset, memory, subject_, length);
+  if (!got) return got.error();
+  if (*got < length) {
+    return error{errc::io_error,
+                 fmt::format("{}: block {}: the file ends {} bytes early", subject_, block, length - *got)};
+  }
+  if (crc32c(memory.first(length)) == manifest_.block_crcs[block]) return {};
+  return error{errc::checksum_mismatch, fmt::format("{}: block {} differs from its checksum", subject_, block)};
 }
 
 std::shared_ptr<open_shard> recently_open::find(std::string_view name) {

@@ -33,7 +33,7 @@ result<command> decode_command(std::span<const std::byte> payload) {
   value.number = in.integer<std::uint64_t>();
   value.offset = in.integer<std::uint64_t>();
   const auto crcs = in.left() / sizeof(std::uint32_t);
-  if (!in.ok() || what < static_cast<std::uint8_t>(verb::stat) || what > static_cast<std::uint8_t>(verb::put_abandon) ||
+  if (!in.ok() || what < static_cast<std::uint8_t>(verb::stat) || what > static_cast<std::uint8_t>(verb::remove) ||
       crcs > most_crcs) {
     return malformed("command for shards");
   }

@@ -25,6 +25,7 @@ enum class verb : std::uint8_t {
   put_compare, ///< request: put, first block, CRCs: the version is there already
   put_commit,  ///< request: put
   put_abandon, ///< request: put
+  remove,      ///< request: name, version
 };
 
 /// One shape for all of them; a verb uses the members that its comment above names.
@@ -32,7 +33,7 @@ struct command {
   verb what{};
   std::string name = {};    ///< or the prefix
   std::string after = {};   ///< list
-  id128 version = {};       ///< stat, read: zero means the newest
+  id128 version = {};       ///< stat, read, remove: zero means the newest
   std::uint64_t number = 0; ///< put_*: which, as the client counts them on its link; list: limit
   std::uint64_t offset = 0; ///< read, put_chunk; put_begin: size; put_compare: first block
   std::vector<std::uint32_t> crcs = {};

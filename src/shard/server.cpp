@@ -21,6 +21,7 @@ void server_core::stop() {
     stopped_ = true;
   }
   disk_.join();
+  scrubber_.reset();
   const std::lock_guard lock(puts_mutex_);
   puts_.clear();
 }
@@ -46,6 +47,7 @@ void server_core::arrived(const fabrics::call& begun, std::span<const std::byte>
       case verb::stat: return self.stat(begun, asked);
       case verb::list: return self.list(begun, asked);
       case verb::verify: return self.verify(begun, asked);
+      case verb::remove: return self.remove(begun, asked);
       case verb::put_compare: return self.put_compare(begun, asked);
       case verb::put_commit: return self.put_commit(begun, asked);
       case verb::read:
@@ -82,12 +84,32 @@ void server_core::verify(const fabrics::call& begun, const command& asked) {
       encode(answer{.version = known->version, .size = report->blocks, .bad_blocks = std::move(report->bad)}));
 }
 
+void server_core::remove(const fabrics::call& begun, const command& asked) {
+  const auto removed =
+      store_->remove(asked.name, asked.version == id128{} ? std::nullopt : std::optional(asked.version));
+  if (!removed) return begun.fail(removed.error());
+  ++shards_removed_;
+  fabric_->log().info("shard '{}' was removed by {}", asked.name, begun.peer());
+  begun.succeed({});
+}
+
+void server_core::scrub(bytes_per_second rate, std::function<void(const stored_fault&)> told) {
+  scrubber_ = std::make_unique<scrubber>(*store_, rate, [this, told = std::move(told)](const stored_fault& fault) {
+    ++bad_blocks_;
+    fabric_->log().warning("scrub: {}", error(to_errc(fault.code), fault.where).message());
+    if (told) told(fault);
+  });
+}
+
 shard_server_metrics server_core::snapshot() const {
   return {.shards = store_->size(),
           .bytes_served = bytes_served_,
           .bytes_stored = bytes_stored_,
           .puts_committed = puts_committed_,
-          .bad_blocks = bad_blocks_};
+          .shards_removed = shards_removed_,
+          .bad_blocks = bad_blocks_,
+          .bytes_scrubbed = scrubber_ ? scrubber_->bytes() : 0,
+          .scrub_passes = scrubber_ ? scrubber_->passes() : 0};
 }
 
 } // namespace weft::shards
@@ -103,23 +125,26 @@ shard_server& shard_server::operator=(shard_server&& other) noexcept {
 }
 
 shard_server::~shard_server() {
-  if (core_) core_->stop();
+  if (core_ && !core_->forked()) core_->stop();
 }
 
-result<shard_server> shard_server::open(fabric& on, const std::filesystem::path& folder) {
+result<shard_server> shard_server::open(fabric& on, const std::filesystem::path& folder, shard_server_options options) {
+  if (on.core()->forked()) return error(errc::forked);
   auto calls = std::make_unique<kernel_calls>();
-  auto store = file_store::open(folder, *calls);
+  auto store = file_store::open(folder, *calls, on.core()->limits().shard_low_space);
   if (!store) return store.error();
   for (const auto& damaged : (*store)->damaged_manifests()) {
     on.core()->log().warning("{}: manifest {} is damaged; its shard is not served", folder.string(), damaged);
   }
-  auto core = std::make_shared<shards::server_core>(on.core(), std::move(calls), std::move(*store));
+  const std::shared_ptr<shards::server_core> core(
+      new shards::server_core(on.core(), std::move(calls), std::move(*store)), delete_unless_forked());
+  if (options.scrub) core->scrub(*options.scrub, std::move(options.on_fault));
   on.core()->serve(fabrics::service_id::shards, core);
-  return shard_server(std::move(core));
+  return shard_server(core);
 }
 
 shard_server_metrics shard_server::snapshot() const {
-  return core_->snapshot();
+  return core_->forked() ? shard_server_metrics{} : core_->snapshot();
 }
 
 } // namespace weft

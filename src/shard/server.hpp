@@ -6,6 +6,7 @@
 #include "memory/buffer_pool.hpp"
 #include "shard/file_store.hpp"
 #include "shard/protocol.hpp"
+#include "shard/scrubber.hpp"
 
 #include "weft/shard_server.hpp"
 
@@ -27,6 +28,8 @@ public:
   void arrived(const fabrics::call& begun, std::span<const std::byte> payload) override;
   void link_ended() override;
   [[nodiscard]] shard_server_metrics snapshot() const;
+  [[nodiscard]] bool forked() const noexcept { return fabric_->forked(); }
+  void scrub(bytes_per_second rate, std::function<void(const stored_fault&)> told);
   /// Ends the service and waits for the disk: from then on nothing touches the store.
   void stop();
 
@@ -66,6 +69,7 @@ private:
   void stat(const fabrics::call& begun, const command& asked);
   void list(const fabrics::call& begun, const command& asked);
   void verify(const fabrics::call& begun, const command& asked);
+  void remove(const fabrics::call& begun, const command& asked);
 
   // server_read.cpp
   void read(const fabrics::call& begun, const command& asked);
@@ -101,7 +105,9 @@ private:
   std::atomic<std::uint64_t> bytes_served_ = 0;
   std::atomic<std::uint64_t> bytes_stored_ = 0;
   std::atomic<std::uint64_t> puts_committed_ = 0;
+  std::atomic<std::uint64_t> shards_removed_ = 0;
   std::atomic<std::uint64_t> bad_blocks_ = 0;
+  std::unique_ptr<scrubber> scrubber_;
   boost::asio::thread_pool disk_; ///< last: its threads use the rest
 };
 

@@ -1,6 +1,7 @@
 // The public handle: each operation moves to the data thread and becomes a job there.
 #include "weft/shard_client.hpp"
 
+#include "fabric/forked.hpp"
 #include "shard/client_jobs.hpp"
 #include "shard/name.hpp"
 
@@ -55,13 +56,25 @@ private:
 } // namespace
 
 shard_client::shard_client(fabric& on, std::vector<std::string> replicas)
-    : core_(std::make_shared<client_core>(on.core(), std::move(replicas))) {}
+    : core_(new client_core(on.core(), std::move(replicas)), delete_unless_forked()) {}
+
+/// Answers what cannot begin: in a child of the process, or for a name that no shard can have.
+template <class Result>
+bool shard_client::refused(std::string_view name, handler_of<Result>& handler) {
+  if (core_->forked()) {
+    fabrics::answer_forked(std::move(handler));
+    return true;
+  }
+  const auto valid = check_shard_name(name);
+  if (valid) return false;
+  Result none;
+  if constexpr (requires { none.where; }) none.where = valid.error().where();
+  fabrics::pending<Result>(std::move(handler), core_->fabric().data()).later(valid.error().code(), std::move(none));
+  return true;
+}
 
 void shard_client::start_stat(std::string name, handler_of<shard_info> handler) {
-  if (const auto valid = check_shard_name(name); !valid) {
-    fabrics::pending<shard_info> done(std::move(handler), core_->fabric().data());
-    return done.later(valid.error().code(), {});
-  }
+  if (refused(name, handler)) return;
   command what{.what = verb::stat, .name = name};
   start_there(std::make_shared<query<shard_info>>(
       core_, std::move(what),
@@ -75,6 +88,7 @@ void shard_client::start_stat(std::string name, handler_of<shard_info> handler) 
 
 void shard_client::start_list(std::string prefix, std::string after, std::uint32_t limit,
                               handler_of<shard_page> handler) {
+  if (core_->forked()) return fabrics::answer_forked(std::move(handler));
   if (prefix.size() > longest_shard_name || after.size() > longest_shard_name) {
     fabrics::pending<shard_page> done(std::move(handler), core_->fabric().data());
     return done.later(errc::invalid_name, {});
@@ -94,30 +108,26 @@ void shard_client::start_list(std::string prefix, std::string after, std::uint32
 
 void shard_client::start_fetch(std::string name, std::vector<fetch_piece> pieces, bool whole, fetch_options options,
                                handler_of<fetch_result> handler) {
-  if (const auto valid = check_shard_name(name); !valid) {
-    fabrics::pending<fetch_result> done(std::move(handler), core_->fabric().data());
-    return done.later(valid.error().code(), {.version = {}, .where = valid.error().where()});
-  }
+  if (refused(name, handler)) return;
   start_there(
       std::make_shared<fetch_job>(core_, std::move(name), std::move(pieces), whole, options, std::move(handler)));
 }
 
 void shard_client::start_put(std::string name, region_view from, put_options options, handler_of<put_result> handler) {
-  if (const auto valid = check_shard_name(name); !valid) {
-    fabrics::pending<put_result> done(std::move(handler), core_->fabric().data());
-    return done.later(valid.error().code(), {.version = {}, .copies = {}, .where = valid.error().where()});
-  }
+  if (refused(name, handler)) return;
   start_there(std::make_shared<put_job>(core_, std::move(name), std::move(from), options, std::move(handler)));
 }
 
 void shard_client::start_verify(std::string name, std::optional<std::chrono::nanoseconds> deadline,
                                 handler_of<verify_result> handler) {
-  if (const auto valid = check_shard_name(name); !valid) {
-    fabrics::pending<verify_result> done(std::move(handler), core_->fabric().data());
-    return done.later(valid.error().code(), {.version = {}, .copies = {}, .where = valid.error().where()});
-  }
+  if (refused(name, handler)) return;
   start_there(std::make_shared<verify_job>(core_, std::move(name), fabrics::deadline_of(deadline, core_->limits()),
                                            std::move(handler)));
+}
+
+void shard_client::start_remove(std::string name, remove_options options, handler_of<remove_result> handler) {
+  if (refused(name, handler)) return;
+  start_there(std::make_shared<remove_job>(core_, std::move(name), options, std::move(handler)));
 }
 
 } // namespace weft

@@ -42,6 +42,11 @@ bool is_known(std::uint8_t type) noexcept {
 
 } // namespace
 
+errc reason_of(std::uint32_t code, errc otherwise) noexcept {
+  const auto value = static_cast<errc>(code);
+  return hint(value).empty() ? otherwise : value; // every error has one
+}
+
 void encode(const frame_header& header, std::span<std::byte, header_size> out) noexcept {
   layout raw{.magic = magic,
              .version = version,

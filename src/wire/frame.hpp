@@ -71,6 +71,9 @@ struct frame_header {
   friend bool operator==(const frame_header&, const frame_header&) = default;
 };
 
+/// The error that a peer names by a code. What is none, 0 included, becomes `otherwise`: the list of errors is closed.
+[[nodiscard]] errc reason_of(std::uint32_t code, errc otherwise) noexcept;
+
 void encode(const frame_header& header, std::span<std::byte, header_size> out) noexcept;
 
 /// Checks magic, CRC, version, type, flags and length, in this order. Errors: not_weft (magic), version_mismatch,

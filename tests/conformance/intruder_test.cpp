@@ -9,7 +9,13 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
 #include <mutex>
+#include <thread>
 
 using namespace weft;
 using namespace weft::tests;
@@ -290,4 +296,65 @@ TEST_CASE("a peer that vanishes in the middle of a frame takes only itself away"
     channel.say(std::vector<std::byte>(20));
   }
   CHECK(server.still_serves());
+}
+
+TEST_CASE("a peer that is dropped sees that, though a child of the process holds its connection too") {
+  fortress server;
+  intruder other(server.server.address());
+  other.greet();
+  int wake[2];
+  REQUIRE(::pipe(wake) == 0);
+  const auto child = ::fork();
+  if (child == 0) {
+    char byte = 0;
+    ::close(wake[1]);
+    std::ignore = ::read(wake[0], &byte, 1);
+    ::_exit(0);
+  }
+  other.say({.type = wire::frame_type::request});
+  CHECK(other.is_dropped());
+  ::close(wake[1]);
+  ::close(wake[0]);
+  ::waitpid(child, nullptr, 0);
+  CHECK(server.still_serves());
+}
+
+TEST_CASE("a peer that sends a byte at a time is given the time of a handshake and no more") {
+  fortress server;
+  intruder other(server.server.address());
+  std::vector<std::byte> hello;
+  wire::encode(other.mine, hello);
+  std::array<std::byte, wire::header_size> header;
+  wire::encode({.type = wire::frame_type::hello, .body_length = static_cast<std::uint32_t>(hello.size())}, header);
+  std::atomic<bool> dropped = false;
+  std::thread watcher([&] { dropped = other.is_dropped(); });
+  std::size_t sent = 0;
+  for (; !dropped && sent < header.size(); ++sent) {
+    other.say(std::span(header).subspan(sent, 1));
+    std::this_thread::sleep_for(20ms); // the whole header would take 1.3 s, the handshake 0.2 s
+  }
+  watcher.join();
+  CHECK(sent < header.size());
+  CHECK(server.still_serves());
+}
+
+TEST_CASE("version 0 and the highest are refused by name") {
+  fortress server;
+  for (const std::uint8_t version : {std::uint8_t{0}, std::uint8_t{255}}) {
+    intruder other(server.server.address());
+    std::vector<std::byte> hello;
+    wire::encode(other.mine, hello);
+    std::array<std::byte, wire::header_size> header;
+    wire::encode({.type = wire::frame_type::hello, .body_length = static_cast<std::uint32_t>(hello.size())}, header);
+    header[4] = std::byte{version}; // behind the magic
+    const auto crc = crc32c(std::span(header).first(60));
+    std::memcpy(header.data() + 60, &crc, sizeof crc);
+    other.say(header);
+    other.say(hello);
+    const auto answer = other.hear();
+    CHECK(answer.type == wire::frame_type::refusal);
+    CHECK(static_cast<errc>(answer.code) == errc::version_mismatch);
+    CHECK(other.is_dropped());
+  }
+  CHECK(server.has_logged("peer speaks version 255"));
 }

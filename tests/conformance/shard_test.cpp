@@ -161,3 +161,36 @@ TEST_CASE_TEMPLATE("many fetches at once share a small pool", Kind, in_threads, 
   for (auto& each : fetches) CHECK(soon(std::move(each)).bytes == size);
   for (const auto& memory : memories) CHECK(has_pattern(memory.bytes(), 9));
 }
+
+TEST_CASE_TEMPLATE("a removed shard is gone from every replica, and can be put again", Kind, in_threads, in_processes) {
+  replicas<Kind> with(2);
+  with.put("kept", 1000, 1);
+  with.put("gone", 300'000, 2);
+  const auto removed = soon(with.shards->remove("gone", {}, asio::use_future));
+  REQUIRE(removed.copies.size() == 2);
+  for (const auto& copy : removed.copies) CHECK(copy.removed);
+  CHECK(std::get<0>(soon(with.shards->stat("gone", outcome))) == errc::not_found);
+  CHECK(std::get<0>(soon(with.shards->remove("gone", {}, outcome))) == errc::not_found);
+  CHECK(std::get<0>(soon(with.shards->remove("../x", {}, outcome))) == errc::invalid_name);
+  CHECK(with.arrives("kept", 1000, 1));
+  const auto again = with.put("gone", 200'000, 3);
+  CHECK(std::get<0>(soon(with.shards->remove("gone", {.version = id128{1, 2}}, outcome))) == errc::not_found);
+  CHECK(with.arrives("gone", 200'000, 3));
+  CHECK(std::get<0>(soon(with.shards->remove("gone", {.version = again.version}, outcome))) == error_code{});
+}
+
+TEST_CASE("a shard that only one replica has is removed there; with a replica away that is told") {
+  replicas<in_processes> with(2);
+  shard_client one{with.client, {with.servers[0]->address()}};
+  soon(one.put("single", with.filled(1000, 1), {}, asio::use_future));
+  const auto removed = soon(with.shards->remove("single", {}, asio::use_future));
+  CHECK(removed.copies[0].removed);
+  CHECK(removed.copies[1].code == errc::not_found);
+
+  with.put("both", 1000, 1);
+  with.servers[1]->kill();
+  const auto [code, partly] = soon(with.shards->remove("both", {.deadline = 3s}, outcome));
+  CHECK(code);
+  CHECK(partly.copies[0].removed);
+  CHECK_FALSE(partly.copies[1].removed);
+}

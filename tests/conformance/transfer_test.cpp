@@ -210,3 +210,50 @@ TEST_CASE("a fabric may link with itself") {
   soon(link.write(memory, remote.all(), {}, asio::use_future));
   CHECK(has_pattern(pool.bytes(), 4));
 }
+
+TEST_CASE_TEMPLATE("thousands of pieces, indexed or strided, go in one call and are told of one by one", Kind,
+                   in_threads, in_processes) {
+  constexpr std::size_t count = 15'000;
+  constexpr std::size_t length = 512;
+  rig<Kind> with({.size = 2 * count * length});
+  auto local = with.filled(count * length, 5);
+  const auto remote = with.open("target");
+  std::vector<piece> pieces;
+  SUBCASE("indexed") {
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto shuffled = i * 7919 % count; // coprime: a permutation
+      pieces.push_back({i * length, 2 * shuffled * length, length});
+    }
+  }
+  SUBCASE("strided") {
+    pieces = strided({0, 0, length}, length, 2 * length, count);
+  }
+  auto written = soon(with.link.write(local, remote.all(), pieces, {.piece_status = true}, asio::use_future));
+  CHECK(written.bytes == count * length);
+  CHECK(written.pieces == std::vector<error_code>(count));
+  auto back = with.allocate(count * length);
+  auto read = soon(with.link.read(remote.all(), back, pieces, {.piece_status = true}, asio::use_future));
+  CHECK(read.pieces == std::vector<error_code>(count));
+  CHECK(has_pattern(back.bytes(), 5));
+  CHECK(soon(with.link.read(remote.all(), back, pieces, {}, asio::use_future)).pieces.empty());
+}
+
+TEST_CASE("after an error each piece says whether it arrived") {
+  constexpr std::size_t length = 256 * 1024;
+  rig<in_processes> with({.size = 64 * length});
+  auto local = with.filled(64 * length, 5);
+  const auto remote = with.open("target");
+  const auto pieces = strided({0, 0, length}, length, length, 64);
+  with.peer.freeze();
+  auto [code, read] =
+      soon(with.link.read(remote.all(), local, pieces, {.deadline = 200ms, .piece_status = true}, outcome));
+  CHECK(code == errc::deadline_exceeded);
+  REQUIRE(read.pieces.size() == 64);
+  for (const auto& each : read.pieces) CHECK(each == errc::deadline_exceeded);
+  with.peer.thaw();
+  auto wrong = pieces;
+  wrong.back().remote_offset = 64 * length;
+  auto [refused, none] = soon(with.link.read(remote.all(), local, wrong, {.piece_status = true}, outcome));
+  CHECK(refused == errc::out_of_region);
+  CHECK(none.pieces == std::vector<error_code>(64, errc::out_of_region));
+}

@@ -368,3 +368,26 @@ TEST_CASE("a cancelled read over a one-sided channel waits for the sender's mark
   end.settle();
   CHECK(end.result.value().code == errc::cancelled);
 }
+
+TEST_CASE("a peer's code that is none of the list reaches nobody") {
+  bench end;
+  const auto id = end.begin(wire::operation_kind::write, 65536);
+  end.hear({.type = frame_type::response, .transfer = id, .code = 12345}, std::vector<std::byte>(2));
+  REQUIRE(end.result.has_value());
+  CHECK(end.result->code == errc::handler_failed);
+}
+
+TEST_CASE("a record of a slice that no transfer has breaks the protocol, and is looked up nowhere") {
+  bench end;
+  end.hear_request(wire::operation_kind::write, 65536);
+  end.engine_.accept_write(theirs, end.pieces(65536), end.owner());
+  end.settle();
+  end.engine_.slice_landed(lane::bulk, {.type = frame_type::slice,
+                                        .flags = wire::flag_body_crc,
+                                        .body_length = 65536,
+                                        .epoch = end.data.epoch_,
+                                        .index = 1'000'000,
+                                        .transfer = theirs,
+                                        .offset = 65536});
+  CHECK(end.broken.has_value());
+}

@@ -27,6 +27,7 @@ struct recorder final : session_host {
   void dial_channel(lane on, std::uint32_t epoch) override { channel_dials.emplace_back(on, epoch); }
   void channel_failed(lane on, std::uint32_t epoch) override { channel_failures.emplace_back(on, epoch); }
   void linked() override { ++links; }
+  void probed(bool lives) override { probes.push_back(lives); }
   void ended(const error& why) override { end = why; }
 
   [[nodiscard]] int count(wire::frame_type type) const {
@@ -34,6 +35,7 @@ struct recorder final : session_host {
         std::count_if(sent.begin(), sent.end(), [type](const auto& one) { return one.type == type; }));
   }
 
+  std::vector<bool> probes;
   int dials = 0;
   int drops = 0;
   int links = 0;
@@ -363,4 +365,49 @@ TEST_CASE("an engine that asks before the session heard of the loss gets its cha
   end.control.channel_lost(lane::bulk, 1);
   end.go(end.limits.redial_min);
   CHECK(end.host.channel_dials == channel_list{{lane::bulk, 1}, {lane::bulk, 2}});
+}
+
+TEST_CASE("a probe tells whether the peer answers in time") {
+  dialler side;
+  side.establish();
+  side.control.probe();
+  CHECK(side.host.count(wire::frame_type::ping) == 1);
+  CHECK(side.host.probes.empty());
+  SUBCASE("it does") {
+    side.control.probe(); // joins the first
+    side.control.frame_arrived({.type = wire::frame_type::pong}, {});
+    CHECK(side.host.probes == std::vector{true});
+    CHECK(side.host.count(wire::frame_type::ping) == 1);
+  }
+  SUBCASE("it does not") {
+    side.go(side.limits.probe_timeout);
+    CHECK(side.host.probes == std::vector{false});
+    CHECK_FALSE(side.host.end.has_value());
+  }
+  SUBCASE("the session is lost meanwhile") {
+    side.control.disconnected(error(errc::path_failed));
+    CHECK(side.host.probes == std::vector{false});
+    side.control.probe(); // there is none to ask
+    CHECK(side.host.probes == std::vector{false, false});
+  }
+  SUBCASE("the link is closed meanwhile") {
+    side.control.close(errc::peer_closed);
+    CHECK(side.host.probes == std::vector{false});
+  }
+  const auto told = side.host.probes.size();
+  side.control.frame_arrived({.type = wire::frame_type::pong}, {}); // late
+  side.go(1h);
+  CHECK(side.host.probes.size() == told);
+}
+
+TEST_CASE("a refusal without a reason of the list is a protocol_error, never a success") {
+  for (const std::uint32_t code : {0U, 12345U}) {
+    CAPTURE(code);
+    dialler side;
+    side.control.start();
+    side.control.connected();
+    side.control.frame_arrived({.type = wire::frame_type::refusal, .code = code}, {});
+    REQUIRE(side.host.end.has_value());
+    CHECK(side.host.end->code() == errc::protocol_error);
+  }
 }

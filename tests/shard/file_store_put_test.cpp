@@ -260,3 +260,72 @@ TEST_CASE_FIXTURE(store_fixture, "each step of a put is on the disk before the n
 
 } // namespace
 } // namespace weft::test
+
+namespace weft::test {
+namespace {
+
+TEST_CASE_FIXTURE(store_fixture, "a removed shard is read on by who has it open, and its space is freed then") {
+  const auto data = random_bytes(3 * block_size, 1);
+  REQUIRE(put("a", version_1, data));
+  auto reader = store->open_shard("a").value();
+  CHECK(store->remove("a", version_2).error() == errc::not_found);
+  REQUIRE(store->remove("a"));
+  CHECK(store->stat("a").error() == errc::not_found);
+  CHECK(store->remove("a").error() == errc::not_found);
+  CHECK(files("data").empty());
+  CHECK(files("manifests").empty());
+  bytes got(data.size());
+  CHECK(reader->read(0, got));
+  CHECK(got == data);
+  const auto open = calls.open_descriptors();
+  reader.reset();
+  CHECK(calls.open_descriptors() == open - 1);
+  reopen();
+  CHECK(store->size() == 0);
+  CHECK(put("a", version_1, data));
+}
+
+TEST_CASE_FIXTURE(store_fixture, "a damaged shard can be removed, data and all") {
+  REQUIRE(put("a", version_1, random_bytes(10, 1)));
+  REQUIRE(put("b", version_1, random_bytes(10, 1)));
+  store.reset();
+  std::ofstream(folder / "store" / "manifests" / "a") << "rubbish";
+  reopen();
+  CHECK(store->stat("a").error() == errc::bad_manifest);
+  CHECK(store->remove("a", version_1).error() == errc::bad_manifest);
+  CHECK(store->remove("a"));
+  CHECK(store->damaged_manifests().empty());
+  CHECK(files("data") == std::vector<std::string>{"b." + to_string(version_1)});
+}
+
+TEST_CASE_FIXTURE(store_fixture, "a removal that fails half-way never leaves a manifest without data") {
+  REQUIRE(put("a", version_1, random_bytes(10, 1)));
+  calls.fail("fsync", EIO, "store/manifests");
+  CHECK(store->remove("a").error() == errc::io_error);
+  CHECK(files("data").size() == 1); // the next start sees to it
+  calls.heal();
+  calls.fail("unlink", EACCES, "manifests/");
+  REQUIRE(put("b", version_1, random_bytes(10, 1)));
+  CHECK(store->remove("b").error() == errc::os_failure);
+  CHECK(store->stat("b"));
+  calls.heal();
+  reopen();
+  CHECK(files("data").size() == 1);
+}
+
+TEST_CASE_FIXTURE(store_fixture, "puts that would leave too little space are no_space, and say how much there is") {
+  store.reset();
+  store = file_store::open(folder / "store", calls, 10_KiB).value();
+  calls.free_bytes = 20 * 1024;
+  CHECK(put("fits", version_1, random_bytes(10 * 1024, 1)));
+  const auto refused = store->begin_put("large", version_1, 10 * 1024 + 1);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error() == errc::no_space);
+  CHECK(refused.error().where().find("20480 free") != std::string::npos);
+  calls.free_bytes = 1000;
+  CHECK(store->begin_put("small", version_1, 1).error() == errc::no_space);
+  CHECK(files("incoming").empty());
+}
+
+} // namespace
+} // namespace weft::test

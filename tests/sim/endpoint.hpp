@@ -100,6 +100,7 @@ private:
   void dial_channel(lane on, std::uint32_t epoch) override;
   void channel_failed(lane on, std::uint32_t epoch) override;
   void linked() override {}
+  void probed(bool) override {}
   void ended(const error& why) override;
 
   side& side_of(lane on) noexcept { return on == lane::realtime ? realtime_ : others_; }

@@ -104,3 +104,11 @@ TEST_CASE("a slice may be as large as the largest slice and no larger") {
   encode(header, std::span<std::byte, header_size>(bytes));
   CHECK(decode(header_of(bytes)).error() == errc::protocol_error);
 }
+
+TEST_CASE("only errors of the list come out of a peer's codes") {
+  CHECK(reason_of(static_cast<std::uint32_t>(errc::not_found), errc::protocol_error) == errc::not_found);
+  for (const std::uint32_t code : {0U, 1U, 99U, 113U, 499U, 703U, 0xffffffffU}) {
+    CAPTURE(code);
+    CHECK(reason_of(code, errc::protocol_error) == errc::protocol_error);
+  }
+}

@@ -19,13 +19,17 @@ struct bench_arguments {
   std::optional<std::uint64_t> size;
   bool all_sizes = false;
   std::chrono::nanoseconds duration = std::chrono::seconds{5};
-  std::uint64_t iterations = 0; ///< 0: as many as fit into the duration
-  std::uint32_t depth = 16;     ///< operations outstanding at once
+  std::uint64_t iterations = 0;       ///< 0: as many as fit into the duration
+  std::optional<std::uint32_t> depth; ///< operations outstanding at once
   std::string operation = "write";
   bool bidirectional = false;
   bool report_gbits = false;
   double rate = 2000; ///< requests per second
   bool closed_loop = false;
+  bool own_context = false; ///< completions run on an io_context of the caller's own
+  std::string plot;         ///< a file for the picture; empty: none
+  std::vector<std::string> documents;
+  std::vector<std::string> fail_if;
   std::uint64_t window = 64 << 20;
   std::uint64_t checkpoint = 0;
 };

@@ -34,6 +34,12 @@ result<bench_peer> meet_peer(const bench_arguments& arguments, interrupt& signal
   return peer;
 }
 
+std::vector<std::uint64_t> powers_of_two(std::uint64_t first, std::uint64_t last) {
+  std::vector<std::uint64_t> all;
+  for (auto value = first; value <= last; value *= 2) all.push_back(value);
+  return all;
+}
+
 std::chrono::nanoseconds warm_up_of(const bench_arguments& arguments) {
   if (arguments.iterations > 0) return std::chrono::nanoseconds{0};
   return std::min<std::chrono::nanoseconds>(arguments.duration / 10, std::chrono::milliseconds{500});

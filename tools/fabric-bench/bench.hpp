@@ -36,9 +36,22 @@ struct bench_peer {
 /// The row for what a load of requests counted.
 [[nodiscard]] bench_run row_of(std::string name, const request_plan& plan, request_count counted);
 
+/// first, 2 * first, ... last.
+[[nodiscard]] std::vector<std::uint64_t> powers_of_two(std::uint64_t first, std::uint64_t last);
+
+/// What `bw` and `lat` measure, with a peer that is met.
+[[nodiscard]] result<void> measure_bandwidths(const bench_arguments& arguments, bench_peer& peer, interrupt& signals,
+                                              bench_report& report);
+[[nodiscard]] result<void> measure_latencies(const bench_arguments& arguments, bench_peer& peer, interrupt& signals,
+                                             bench_report& report);
+
 [[nodiscard]] result<void> bench_serve(const bench_arguments& arguments, interrupt& signals);
 [[nodiscard]] result<void> bench_bandwidth(const bench_arguments& arguments, interrupt& signals, bench_report& report);
 [[nodiscard]] result<void> bench_latency(const bench_arguments& arguments, interrupt& signals, bench_report& report);
+[[nodiscard]] result<void> bench_rate(const bench_arguments& arguments, interrupt& signals, bench_report& report);
+[[nodiscard]] result<void> bench_sweep(const bench_arguments& arguments, interrupt& signals, bench_report& report);
+/// Prints what changed between two documents. The result tells which conditions of --fail-if hold.
+[[nodiscard]] result<std::vector<std::string>> bench_compare(const bench_arguments& arguments);
 [[nodiscard]] result<void> bench_shards(const bench_arguments& arguments, interrupt& signals, bench_report& report);
 
 /// What the future holds, or nothing if a signal asked to stop.

@@ -62,10 +62,26 @@ result<double> rate_of(std::string_view text) {
 void add_load_options(CLI::App& command, command_line& line) {
   auto& arguments = line.arguments;
   command.add_option("ADDRESS", arguments.address, "HOST:PORT of a server; default: one in this process, on loopback");
-  command.add_flag("-a,--all", arguments.all_sizes, "a range of sizes, one after the other");
   command.add_option("-D,--duration", line.duration, "of each measurement (default 5s)")->type_name("DURATION");
   command.add_option("-n,--iters", arguments.iterations, "operations in place of a duration")->type_name("N");
   command.add_flag("-F", line.ignored, "accepted for perftest's sake");
+}
+
+void add_all_option(CLI::App& command, command_line& line) {
+  command.add_flag("-a,--all", line.arguments.all_sizes, "a range of sizes, one after the other");
+}
+
+void add_depth_option(CLI::App& command, command_line& line, const std::string& what) {
+  command.add_option("-q,--streams", line.arguments.depth, what)->check(CLI::Range(1, 4096))->type_name("N");
+}
+
+void add_caller_option(CLI::App& command, command_line& line) {
+  command.add_flag("--own-context", line.arguments.own_context,
+                   "answers run on an io_context of the caller's own, not on the lane's thread");
+}
+
+void add_plot_option(CLI::App& command, command_line& line, const std::string& of) {
+  command.add_option("--plot", line.arguments.plot, of + " as a picture (SVG)")->type_name("FILE");
 }
 
 void add_commands(CLI::App& program, command_line& line) {
@@ -76,21 +92,44 @@ void add_commands(CLI::App& program, command_line& line) {
 
   auto& bandwidth = *program.add_subcommand("bw", "Bandwidth of writes or reads");
   add_load_options(bandwidth, line);
+  add_all_option(bandwidth, line);
   bandwidth.add_option("-s,--size", line.size, "of an operation (default 1MiB)")->type_name("BYTES");
-  bandwidth.add_option("-q,--streams", arguments.depth, "operations in flight")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
+  add_depth_option(bandwidth, line, "operations in flight (default 16)");
   bandwidth.add_option("--op", arguments.operation, "write or read")
       ->check(CLI::IsMember({"write", "read"}))
       ->capture_default_str();
   bandwidth.add_flag("-b,--bidirectional", arguments.bidirectional, "writes and reads at once");
+  add_plot_option(bandwidth, line, "latency distributions");
   bandwidth.add_flag("--report_gbits,--report-gbits", arguments.report_gbits, "rates in Gb/s only");
 
   auto& latency = *program.add_subcommand("lat", "Latency of requests: the full round trip");
   add_load_options(latency, line);
+  add_all_option(latency, line);
   latency.add_option("-s,--size", line.size, "of a request and its answer (default 4KiB)")->type_name("BYTES");
   latency.add_option("--rate", line.rate, "requests offered, latency from when each was due (default 2000/s)");
   latency.add_flag("--closed-loop", arguments.closed_loop, "one request after the other, latency from the sending");
+  add_caller_option(latency, line);
+  add_plot_option(latency, line, "latency distributions");
+
+  auto& rate = *program.add_subcommand("rate", "Requests per second, many in flight");
+  add_load_options(rate, line);
+  rate.add_option("-s,--size", line.size, "of a request and its answer (default 64)")->type_name("BYTES");
+  add_depth_option(rate, line, "requests in flight (default 64)");
+  add_caller_option(rate, line);
+
+  auto& sweep = *program.add_subcommand("sweep", "Writes, reads and requests of every size");
+  add_load_options(sweep, line);
+  add_depth_option(sweep, line, "writes or reads in flight (default 16)");
+  add_plot_option(sweep, line, "bandwidth and latency over the size");
+
+  auto& compare = *program.add_subcommand("compare", "What changed from one --json document to another");
+  compare.add_option("DOCUMENTS", arguments.documents, "A.json B.json")->expected(2)->required();
+  compare
+      .add_option("--fail-if", arguments.fail_if,
+                  "end with 1 if this holds: 'lat.p99>1.1x' (B against A), 'bw.bytes_per_s<3e9'; may be repeated")
+      ->type_name("RUN.FIGURE<>NUMBER[x]")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   auto& shards = *program.add_subcommand("shards", "Fetch all shards as a trainer does, with requests meanwhile");
   shards.add_option("URL", arguments.urls, "weft://HOST:PORT[,HOST:PORT...]/[PREFIX]; all are replicas");
@@ -168,9 +207,16 @@ result<exit_code> bench(command_line& line, const CLI::App& program, interrupt& 
     if (const auto served = bench_serve(arguments, signals); !served) return served.error();
     return exit_code::ok;
   }
-  const auto run = program.got_subcommand("bw")    ? bench_bandwidth
-                   : program.got_subcommand("lat") ? bench_latency
-                                                   : bench_shards;
+  if (program.got_subcommand("compare")) {
+    const auto holding = bench_compare(arguments);
+    if (!holding) return holding.error();
+    return holding->empty() ? exit_code::ok : exit_code::failed;
+  }
+  const auto run = program.got_subcommand("bw")      ? bench_bandwidth
+                   : program.got_subcommand("lat")   ? bench_latency
+                   : program.got_subcommand("rate")  ? bench_rate
+                   : program.got_subcommand("sweep") ? bench_sweep
+                                                     : bench_shards;
   const auto ended = run(arguments, signals, report);
   if (!ended && report.runs.empty()) return ended.error();
   // What was measured before a failure is told too.

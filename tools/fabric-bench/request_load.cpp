@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <cstring>
 
 namespace weft::tools {
 namespace {
@@ -31,7 +32,7 @@ std::future<request_count> request_load::run() {
     if (plan_.rate > 0) {
       send_due();
     } else {
-      send(begin_);
+      for (std::uint32_t i = 0; i < plan_.depth && !finished(begin_); ++i) send(begin_);
     }
   });
   return ended;
@@ -93,7 +94,9 @@ void request_load::send(clock::time_point due) {
 void request_load::complete(clock::time_point due, error_code code, const response& answer) {
   const auto now = clock::now();
   --outstanding_;
-  const bool echoed = !code && answer.payload == payload_;
+  // Not ==: of std::byte the library compares one at a time.
+  const bool echoed = !code && answer.payload.size() == payload_.size() &&
+                      std::memcmp(answer.payload.data(), payload_.data(), payload_.size()) == 0;
   if (!echoed) {
     const auto failure = code ? error{to_errc(code), answer.where} : error{errc::checksum_mismatch, "the echo differs"};
     if (count_.errors++ == 0) count_.first_error = failure.message();
@@ -104,7 +107,7 @@ void request_load::complete(clock::time_point due, error_code code, const respon
     count_.elapsed = std::min(now, end_) - measured_from_;
   }
   if (plan_.rate == 0) {
-    if (!finished(now)) return send(now);
+    if (sending_ && !finished(now)) return send(now);
     sending_ = false;
   }
   if (held_) {

@@ -22,6 +22,7 @@ struct request_plan {
   weft::lane lane = weft::lane::realtime;
   std::uint64_t size = 4096;
   double rate = 0;              ///< per second; 0: closed loop
+  std::uint32_t depth = 1;      ///< closed loop: requests outstanding at once
   std::uint64_t iterations = 0; ///< 0: until the duration is over
   std::chrono::nanoseconds warm_up{0};
   std::chrono::nanoseconds duration{0}; ///< may be long: stop() ends it before

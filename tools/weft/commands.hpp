@@ -43,6 +43,7 @@ struct serve_arguments {
   std::string store;
   std::string listen;
   std::string patience = "5s";
+  std::string scrub; ///< bytes per second
 };
 struct put_arguments {
   std::string file;
@@ -67,6 +68,7 @@ struct explain_arguments {
 [[nodiscard]] result<void> list(command_context& context, const url_argument& argument);
 [[nodiscard]] result<void> stat(command_context& context, const url_argument& argument);
 [[nodiscard]] result<void> verify(command_context& context, const url_argument& argument);
+[[nodiscard]] result<void> remove(command_context& context, const url_argument& argument);
 [[nodiscard]] result<void> explain_config(command_context& context, const explain_arguments& arguments);
 
 } // namespace weft::tools

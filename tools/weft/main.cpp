@@ -29,6 +29,7 @@ struct command_line {
   url_argument list;
   url_argument stat;
   url_argument verify;
+  url_argument remove;
   explain_arguments explain;
   action chosen;
 };
@@ -53,6 +54,9 @@ void add_commands(CLI::App& program, command_line& line) {
       ->type_name("DURATION")
       ->capture_default_str();
 
+  serving.add_option("--scrub", line.serve.scrub, "check all blocks in the background, at so many bytes per second")
+      ->type_name("RATE");
+
   auto& putting = add(program, line, "put", "Store a file as a shard on every replica", &put, line.put);
   putting.add_option("FILE", line.put.file, "- is standard input")->required();
   putting.add_option("URL", line.put.url, "weft://HOST:PORT[,HOST:PORT...]/NAME")->required();
@@ -71,6 +75,10 @@ void add_commands(CLI::App& program, command_line& line) {
       ->required();
   add(program, line, "verify", "Let every replica check its copy", &verify, line.verify)
       .add_option("URL", line.verify.url, "weft://HOST:PORT[,HOST:PORT...]/NAME")
+      ->required();
+
+  add(program, line, "rm", "Remove a shard from every replica; who reads it may finish", &remove, line.remove)
+      .add_option("URL", line.remove.url, "weft://HOST:PORT[,HOST:PORT...]/NAME")
       ->required();
 
   auto& config = *program.add_subcommand("config", "Settings")->require_subcommand(1);

@@ -11,16 +11,30 @@
 namespace weft::tools {
 namespace {
 
+void print_line(const nlohmann::ordered_json& line) {
+  fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  std::fflush(stdout);
+}
+
+/// The fault is also a line on standard error, as all that the library logs.
+void print_fault(const stored_fault& fault) {
+  print_line({{"schema", 1},
+              {"event", "fault"},
+              {"shard", fault.shard},
+              {"version", to_string(fault.version)},
+              {"block", fault.block},
+              {"code", name(to_errc(fault.code))},
+              {"where", fault.where}});
+}
+
 void print_ready(const command_context& context, const fabric& on, const shard_server& server,
                  const serve_arguments& arguments) {
   const auto shards = server.snapshot().shards;
   if (context.json) {
-    const nlohmann::ordered_json line = {
-        {"schema", 1}, {"event", "ready"}, {"address", on.address()}, {"store", arguments.store}, {"shards", shards}};
-    fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-  } else {
-    fmt::print("weft serve: ready at {}, {} shards in {}\n", on.address(), shards, arguments.store);
+    return print_line(
+        {{"schema", 1}, {"event", "ready"}, {"address", on.address()}, {"store", arguments.store}, {"shards", shards}});
   }
+  fmt::print("weft serve: ready at {}, {} shards in {}\n", on.address(), shards, arguments.store);
   std::fflush(stdout);
 }
 
@@ -35,13 +49,23 @@ result<void> serve(command_context& context, const serve_arguments& arguments) {
     if (const auto good = check_address(address); !good) return good.error();
     if (const auto set = settings.set("listen", address); !set) return set.error();
   }
+  shard_server_options options;
+  if (!arguments.scrub.empty()) {
+    auto text = std::string_view(arguments.scrub);
+    if (text.ends_with("/s")) text.remove_suffix(2);
+    const auto rate = read_bytes("--scrub", text);
+    if (!rate) return rate.error();
+    if (*rate == 0) return error{errc::invalid_argument, "--scrub: it must be more than 0"};
+    options.scrub = bytes_per_second{*rate};
+    if (context.json) options.on_fault = print_fault;
+  }
   settings.set_sink(stderr_sink("weft serve"));
   for (const auto& warning : settings.warnings()) settings.sink()(log_level::warning, warning);
 
   auto opened = fabric::open(settings);
   if (!opened) return opened.error();
   fabric& on = *opened;
-  auto server = shard_server::open(on, arguments.store);
+  auto server = shard_server::open(on, arguments.store, options);
   if (!server) return server.error();
   // An echo, so that latency can be measured against any server.
   on.on_request([](incoming_request request) { request.reply(request.payload()); });
@@ -57,7 +81,10 @@ result<void> serve(command_context& context, const serve_arguments& arguments) {
                       {"bytes_served", served.bytes_served},
                       {"bytes_stored", served.bytes_stored},
                       {"puts_committed", served.puts_committed},
-                      {"bad_blocks", served.bad_blocks}};
+                      {"shards_removed", served.shards_removed},
+                      {"bad_blocks", served.bad_blocks},
+                      {"bytes_scrubbed", served.bytes_scrubbed},
+                      {"scrub_passes", served.scrub_passes}};
   if (ended.code) return failure_of(ended.code, {}, "closing");
   return {};
 }

@@ -38,6 +38,8 @@ void channel::close() noexcept {
   if (std::exchange(closed_, true)) return;
   first_slice_ = slice_count_ = 0;
   error_code ignored;
+  // A child of this process may hold the descriptor too; the peer is to see the end all the same.
+  socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_both, ignored);
   socket_.close(ignored);
 }
 

@@ -6,6 +6,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
 
 #include <array>
@@ -140,6 +141,7 @@ void set_options(socket_type& socket, const tunables& limits) {
   using std::chrono::duration_cast;
   const auto seconds = static_cast<int>(duration_cast<std::chrono::seconds>(limits.tcp_keepalive).count());
   const auto user = static_cast<int>(duration_cast<std::chrono::milliseconds>(limits.tcp_user_timeout).count());
+  ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
   set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
@@ -203,8 +205,7 @@ void dial_channel(asio::any_io_executor on, const asio::ip::tcp::endpoint& to, c
         const auto header = first_frame(self->frame);
         if (!header) return self->finish(header.error());
         if (header->type == wire::frame_type::channel_answer) return self->finish({});
-        const auto code = static_cast<errc>(header->code);
-        self->finish(error(name(code).empty() ? errc::protocol_error : code, self->target + " refused a channel"));
+        self->finish(error(wire::reason_of(header->code, errc::protocol_error), self->target + " refused a channel"));
       });
     });
   });
