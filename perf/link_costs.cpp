@@ -28,6 +28,7 @@ using clock_type = std::chrono::steady_clock;
 
 constexpr std::size_t operation_size = 1 << 20;
 constexpr std::size_t slots = 16;
+constexpr std::size_t depth = 4; ///< operations in flight on each link
 
 double seconds_since(clock_type::time_point begun) {
   return std::chrono::duration<double>(clock_type::now() - begun).count();
@@ -69,7 +70,7 @@ void idle(weft::fabric& from, const std::string& address, std::size_t count) {
   auto more = open_links(from, address, count);
   for (auto& link : more) use(link);
   const auto each = static_cast<double>(resident_bytes() - before) / static_cast<double>(count);
-  std::this_thread::sleep_for(1s); // what follows on a use has passed
+  std::this_thread::sleep_for(7s); // beyond connect.timeout, when the timers of connecting end
   fmt::print("{{\"bytes_each\": {:.0f}, \"ready\": true}}\n", each);
   std::fflush(stdout);
   const auto used = processor_seconds();
@@ -77,8 +78,8 @@ void idle(weft::fabric& from, const std::string& address, std::size_t count) {
   fmt::print("{{\"processor_seconds_in_5\": {:.4f}}}\n", processor_seconds() - used);
 }
 
-/// Writes on all links at once, `depth` in flight on each, for a second. GB/s.
-double throughput(std::vector<weft::link>& links, const weft::region& memory, std::size_t depth) {
+/// Writes on all links at once for a second. GB/s.
+double throughput(std::vector<weft::link>& links, const weft::region& memory) {
   struct state {
     std::atomic<std::uint64_t> operations = 0;
     std::atomic<bool> stop = false;
@@ -118,8 +119,8 @@ void busy(weft::fabric& from, const std::string& address, std::size_t count) {
   const auto memory = from.allocate(weft::byte_count{slots * operation_size}).value();
   auto one = open_links(from, address, 1);
   auto many = open_links(from, address, count);
-  const auto alone = throughput(one, memory, slots);
-  const auto together = throughput(many, memory, 1);
+  const auto alone = throughput(one, memory);
+  const auto together = throughput(many, memory);
   fmt::print("{{\"one\": {:.3f}, \"many\": {:.3f}}}\n", alone, together);
 }
 
@@ -173,7 +174,7 @@ int main(int argument_count, char** arguments) {
   if (argument_count < 3) return 2;
   const std::string what = arguments[1];
   const auto count = argument_count > 3 ? std::stoul(arguments[3]) : 1;
-  weft::fabric here{weft::config{}};
+  weft::fabric here{weft::config::load({}).value()};
   if (what == "idle") idle(here, arguments[2], count);
   if (what == "busy") busy(here, arguments[2], count);
   if (what == "pieces") pieces(here, arguments[2], count);

@@ -83,7 +83,8 @@ public:
 
   /// Links to the process that listens at `address`: HOST:PORT, [V6]:PORT, or either behind weft://. Errors:
   /// invalid_url, name_unresolved, connect_refused, unreachable, not_weft, peer_unresponsive (it accepts and says
-  /// nothing), version_mismatch, peer_closed, deadline_exceeded, cancelled, closed.
+  /// nothing), version_mismatch, peer_closed, name_in_use, deadline_exceeded, cancelled, closed.
+  /// In a child of the process that opened the fabric every operation answers `forked`, and nothing is touched.
   template <class Token>
   auto connect(std::string_view address, connect_options options, Token&& token) {
     return boost::asio::async_initiate<Token, void(error_code, link)>(

@@ -27,7 +27,7 @@ using handler_of = boost::asio::any_completion_handler<void(error_code, Result)>
 /// fabric is closed. Thread-safe. Every operation takes any completion token and the cancellation slot of its handler,
 /// completes once with (error_code, result) on the handler's executor, never inside the call, and by its deadline plus
 /// the time of its fence. After the completion nothing reads or writes the operation's memory. Errors of every
-/// operation: closed, cancelled, queue_full, deadline_exceeded, peer_lost, peer_restarted, peer_closed,
+/// operation: closed, cancelled, forked, queue_full, deadline_exceeded, peer_lost, peer_restarted, peer_closed,
 /// protocol_error, limit_exceeded, policy_denied; of transfers also out_of_region, length_mismatch,
 /// peer_unresponsive, permission_denied, revoked, checksum_mismatch.
 class WEFT_API link {

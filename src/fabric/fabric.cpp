@@ -74,6 +74,7 @@ void fabric::on_notification(notification_handler handler, boost::asio::any_io_e
 }
 
 boost::asio::any_io_executor fabric::executor(lane of) const {
+  if (core_->forked()) return boost::asio::system_executor();
   return core_->worker_of(of).executor();
 }
 

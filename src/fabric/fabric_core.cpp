@@ -3,6 +3,7 @@
 #include "fabric/link_core.hpp"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <future>
@@ -222,7 +223,7 @@ std::function<void()> fabric_core::connect(std::string address, duration limit, 
   });
   return [weak = std::weak_ptr(link)] {
     const auto live = weak.lock();
-    if (!live) return;
+    if (!live || live->forked()) return;
     live->thread().run([live] { live->give_up_connecting(error(errc::cancelled)); });
   };
 }
@@ -273,29 +274,54 @@ void fabric_core::link_ended(const link_core& link) {
 void fabric_core::claim_name(const std::shared_ptr<link_core>& link, std::function<void(errc refusal)> told) {
   const auto& incarnation = link->peer_incarnation();
   if (link->peer() == name_ && incarnation != incarnation_) return told(errc::name_in_use);
-  std::vector<std::shared_ptr<link_core>> incumbents; // released outside the lock
+  std::vector<std::shared_ptr<link_core>> held; // released outside the lock
+  std::vector<std::shared_ptr<link_core>> incumbents;
   {
     const std::lock_guard lock(mutex_);
-    auto& held = names_[link->peer()];
-    if (held.incarnation != incarnation) {
-      for (const auto& each : held.links) {
-        auto live = each.lock();
-        if (live && live->alive()) incumbents.push_back(std::move(live));
+    auto& owner = names_[link->peer()];
+    if (owner.incarnation != incarnation) {
+      for (const auto& each : owner.links) {
+        held.push_back(each.lock());
+        if (held.back() && held.back()->alive()) incumbents.push_back(held.back());
       }
-      if (incumbents.empty()) held = {incarnation, {}};
+      if (incumbents.empty()) owner = {incarnation, {}};
     }
-    if (incumbents.empty()) held.links.push_back(link);
+    if (incumbents.empty()) owner.links.push_back(link);
   }
   if (incumbents.empty()) return told({});
-  incumbents.front()->probe([self = shared_from_this(), link, incumbents, told = std::move(told)](bool lives) {
+  probe_incumbents(incumbents, [self = shared_from_this(), link, incumbents, told = std::move(told)](bool lives) {
     if (lives) return told(errc::name_in_use);
     for (const auto& each : incumbents) each->end_as(errc::peer_restarted);
     {
       const std::lock_guard lock(self->mutex_);
-      self->names_[link->peer()] = {link->peer_incarnation(), {link}};
+      const auto found = self->names_.find(link->peer());
+      if (found != self->names_.end() && found->second.incarnation == incumbents.front()->peer_incarnation()) {
+        self->names_.erase(found);
+      }
     }
-    told({});
+    // Others may have waited for the same answer: whoever asks first now has the name.
+    if (!link->alive()) return told(errc::closed);
+    self->claim_name(link, told);
   });
+}
+
+/// Whether any of them gives a sign of life.
+void fabric_core::probe_incumbents(const std::vector<std::shared_ptr<link_core>>& incumbents,
+                                   std::function<void(bool lives)> told) {
+  struct survey {
+    std::atomic<std::size_t> left;
+    std::atomic<bool> over = false;
+    std::function<void(bool)> told;
+  };
+  auto all = std::make_shared<survey>();
+  all->left = incumbents.size();
+  all->told = std::move(told);
+  for (const auto& each : incumbents) {
+    each->probe([all](bool lives) {
+      const bool last = --all->left == 0;
+      if ((lives || last) && !all->over.exchange(true)) all->told(lives);
+    });
+  }
 }
 
 std::vector<std::shared_ptr<link_core>> fabric_core::links() const {
@@ -321,6 +347,8 @@ void fabric_core::close(duration patience, std::function<void()> done) {
       self->closing_ = true;
     }
     error_code ignored;
+    // A child of this process may hold the descriptor too; nobody is to connect any more all the same.
+    if (self->acceptor_.is_open()) ::shutdown(self->acceptor_.native_handle(), SHUT_RDWR);
     self->acceptor_.close(ignored);
     self->go_round(0, [self, patience, done = std::move(done)]() mutable {
       auto timer = std::make_shared<asio::steady_timer>(self->data().context());

@@ -88,6 +88,8 @@ private:
   [[nodiscard]] bool add_dialled(const std::shared_ptr<link_core>& link);
   [[nodiscard]] std::vector<std::shared_ptr<link_core>> links() const;
   [[nodiscard]] bool busy() const;
+  static void probe_incumbents(const std::vector<std::shared_ptr<link_core>>& incumbents,
+                               std::function<void(bool lives)> told);
   void go_round(std::size_t next, std::function<void()> done);
   void wait_to_close(std::shared_ptr<boost::asio::steady_timer> timer, time_point until, std::function<void()> done);
   void close_links(std::function<void()> done);

@@ -7,6 +7,7 @@
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/asio/system_executor.hpp>
 
 #include <thread>
@@ -18,7 +19,10 @@ namespace weft::fabrics {
 template <class... Result>
 void answer_forked(boost::asio::any_completion_handler<void(error_code, Result...)> handler) {
   namespace asio = boost::asio;
-  auto own = asio::get_associated_executor(handler, asio::any_completion_executor(asio::system_executor()));
+  // Tracked: the handler's context must not run out of work before this is there.
+  asio::any_completion_executor own =
+      asio::prefer(asio::get_associated_executor(handler, asio::any_completion_executor(asio::system_executor())),
+                   asio::execution::outstanding_work.tracked);
   std::thread([own = std::move(own), handler = std::move(handler)]() mutable {
     asio::dispatch(own, [handler = std::move(handler)]() mutable { std::move(handler)(errc::forked, Result{}...); });
   }).detach();

@@ -95,14 +95,17 @@ public:
 private:
   /// A piece is whole when every slice that has bytes of it is.
   void tell_verified(const links::outcome& part, std::size_t first, std::size_t count) {
+    const auto verified = [&part](std::uint64_t from, std::uint64_t to) {
+      if (part.slice_size == 0) return false; // it never began
+      for (auto slice = from / part.slice_size; slice * part.slice_size < to; ++slice) {
+        if (!part.verified_slices.test(static_cast<std::uint32_t>(slice))) return false;
+      }
+      return true;
+    };
     std::uint64_t at = 0;
     for (auto i = first; i < first + count; ++i) {
       const auto end = at + lengths_[i];
-      for (auto slice = at / part.slice_size; slice * part.slice_size < end; ++slice) {
-        if (part.verified_slices.test(static_cast<std::uint32_t>(slice))) continue;
-        sum_.pieces[i] = part.code;
-        break;
-      }
+      if (!verified(at, end)) sum_.pieces[i] = part.code;
       at = end;
     }
   }
@@ -130,6 +133,7 @@ std::vector<piece> link::whole(const region_view& local, const remote_view& remo
 }
 
 boost::asio::any_io_executor link::executor(lane of) const {
+  if (core_->forked()) return boost::asio::system_executor();
   return core_->side_of(of).on().executor();
 }
 

@@ -28,14 +28,13 @@ void hand_over(boost::asio::ip::tcp::socket socket, worker& to, Then then) {
   };
   error_code failed;
   const auto protocol = socket.local_endpoint(failed).protocol();
-  handle released(socket.release(failed));
-  if (failed) return; // it is closed with its owner, and the peer finds out
+  handle released(failed ? -1 : socket.release(failed));
+  // Where this fails `then` gets a socket that is closed, and finds out when it uses that.
   to.run([&to, released = std::move(released), protocol, then = std::move(then)]() mutable {
     boost::asio::ip::tcp::socket moved(to.context());
     error_code refused;
-    moved.assign(protocol, released.number, refused);
-    if (refused) return;
-    released.number = -1;
+    if (released.number >= 0) moved.assign(protocol, released.number, refused);
+    if (moved.is_open()) released.number = -1;
     then(std::move(moved));
   });
 }
@@ -55,6 +54,7 @@ link_core::link_core(std::shared_ptr<fabric_core> fabric, wire::hello mine, wire
       data_(thread_, *this, fabric_->limits(), data_lanes, false) {}
 
 link_core::~link_core() {
+  if (control_) control_->close();
   metrics mine;
   add_counters_to(mine);
   fabric_->keep_counters(mine);
@@ -273,11 +273,13 @@ void link_core::linked() {
   // The accepting end has settled this before it answered.
   if (!on_linked_) return tell_linked();
   fabric_->claim_name(shared_from_this(), [self = shared_from_this()](errc refusal) {
-    self->with_session([self, refusal](links::session& session) {
-      if (!self->alive()) return;
-      if (refusal == errc{}) return self->tell_linked();
-      session.close(refusal);
-      self->ended(error(refusal, fmt::format("another live process is known as '{}'", self->peer_)));
+    self->thread_.post([self, refusal] {
+      self->with_session([self, refusal](links::session& session) {
+        if (!self->alive()) return;
+        if (refusal == errc{}) return self->tell_linked();
+        session.close(refusal);
+        self->ended(error(refusal, fmt::format("another live process is known as '{}'", self->peer_)));
+      });
     });
   });
 }
@@ -295,7 +297,8 @@ void link_core::probe(std::function<void(bool lives)> told) {
 }
 
 void link_core::probed(bool lives) {
-  for (const auto& told : std::exchange(probes_, {})) told(lives);
+  // Not from inside the session, which they may end.
+  for (auto& told : std::exchange(probes_, {})) thread_.post([told = std::move(told), lives] { told(lives); });
 }
 
 void link_core::end_as(errc reason) {

@@ -16,14 +16,9 @@ std::shared_ptr<link_side> link_side::self() {
 
 void link_side::adopt(boost::asio::ip::tcp::socket socket, lane on, std::uint32_t epoch, bool answer) {
   if (ended_) return;
+  // The peer opened a newer one: it has given up this one, and now it is fenced here too.
+  if (take_down(on)) engine_.channel_down(on);
   auto& channel = channels_[static_cast<std::size_t>(on)];
-  if (channel) {
-    // The peer opened a newer one: it has given up this one, and now it is fenced here too.
-    channel->close();
-    channel.reset();
-    worker_.channel_closed();
-    engine_.channel_down(on);
-  }
   worker_.channel_opened();
   channel = std::make_shared<path::tcp::channel>(std::move(socket), on, epoch, engine_, *this);
   if (answer) std::ignore = channel->post_message({.type = wire::frame_type::channel_answer, .epoch = epoch}, {});
@@ -36,25 +31,26 @@ void link_side::drop(lane on, std::uint32_t epoch) {
   if (channel && channel->epoch() == epoch) lose(on, error(errc::path_failed, "closed by the peer"));
 }
 
-void link_side::lose(lane on, const error& why) {
+/// Closes the lane's channel, which is the fence of this end. Null: there was none.
+std::shared_ptr<path::tcp::channel> link_side::take_down(lane on) {
   auto channel = std::exchange(channels_[static_cast<std::size_t>(on)], nullptr);
-  if (!channel) return;
+  if (!channel) return nullptr;
   channel->close();
   worker_.channel_closed();
+  return channel;
+}
+
+void link_side::lose(lane on, const error& why) {
+  const auto channel = take_down(on);
+  if (!channel) return;
   core_.channel_lost(on, channel->epoch(), why);
   engine_.channel_down(on);
 }
 
 void link_side::end(const error& why) {
   if (std::exchange(ended_, true)) return;
-  for (auto& channel : channels_) {
-    if (!channel) continue;
-    channel->close();
-    worker_.channel_closed();
-  }
   for (std::size_t i = 0; i < lane_count; ++i) {
-    if (channels_[i]) engine_.channel_down(static_cast<lane>(i));
-    channels_[i].reset();
+    if (take_down(static_cast<lane>(i))) engine_.channel_down(static_cast<lane>(i));
   }
   engine_.fail_all(why);
   timer_.cancel();

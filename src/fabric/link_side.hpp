@@ -61,6 +61,7 @@ public:
   void channel_failed(lane on, std::uint32_t epoch, const error& why) override;
 
 private:
+  std::shared_ptr<path::tcp::channel> take_down(lane on);
   void lose(lane on, const error& why);
   void set_timer();
 

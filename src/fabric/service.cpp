@@ -8,6 +8,10 @@ const std::string& call::peer() const {
   return side_->core().peer();
 }
 
+bool call::forked() const {
+  return side_->core().forked();
+}
+
 std::shared_ptr<const link_core> call::link() const {
   return side_->core().shared_from_this();
 }

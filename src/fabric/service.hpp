@@ -22,6 +22,7 @@ public:
   [[nodiscard]] const wire::request& terms() const noexcept { return terms_; }
   [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
   [[nodiscard]] const std::string& peer() const;
+  [[nodiscard]] bool forked() const;
   [[nodiscard]] worker& thread() const noexcept { return side_->on(); }
   [[nodiscard]] links::operation_id id() const noexcept { return id_; }
   [[nodiscard]] const link_side* side() const noexcept { return side_.get(); }

@@ -118,7 +118,7 @@ void connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on, st
   if (!slot.is_connected()) return;
   slot.assign([places = std::move(places), weak = std::weak_ptr(core), on](boost::asio::cancellation_type) {
     const auto live = weak.lock();
-    if (!live) return;
+    if (!live || live->forked()) return;
     live->side_of(on).run([places](links::engine& engine) {
       for (const auto& id : places) engine.cancel(*id, errc::cancelled);
     });

@@ -63,7 +63,7 @@ const std::string& incoming_request::peer() const noexcept {
 }
 
 void incoming_request::reply(std::span<const std::byte> payload) {
-  if (std::exchange(slot_->answered, true)) return;
+  if (slot_->from.forked() || std::exchange(slot_->answered, true)) return;
   if (payload.size() > wire::smallest_slice) {
     return slot_->from.fail(error(errc::too_large, "the handler's answer is over 64 KiB"));
   }
@@ -71,7 +71,7 @@ void incoming_request::reply(std::span<const std::byte> payload) {
 }
 
 void incoming_request::fail(errc code, std::string_view where) {
-  if (std::exchange(slot_->answered, true)) return;
+  if (slot_->from.forked() || std::exchange(slot_->answered, true)) return;
   slot_->from.fail(error(code, std::string(where)));
 }
 

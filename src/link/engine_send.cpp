@@ -39,7 +39,9 @@ bool engine::may_send(const lane_state& on) const noexcept {
 
 std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
   std::uint64_t total = 0;
+  operation* served = nullptr;
   while (total < quantum && !on.round.empty() && may_send(on) && on.channel->takes_slices()) {
+    served = nullptr;
     auto& op = on.round.front();
     auto& out = *op.out;
     on.round.remove(op);
@@ -58,7 +60,15 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
       ++out.next;
     }
     total += length;
-    if (out.has_slices() && out.unverified < out.window) on.round.push_back(op);
+    // It goes on until the quantum is spent: transfers that end one after the other keep a path fuller than some that
+    // all end, and are begun anew, at once.
+    if (!out.has_slices() || out.unverified >= out.window) continue;
+    on.round.push_front(op);
+    served = &op;
+  }
+  if (served != nullptr) {
+    on.round.remove(*served);
+    on.round.push_back(*served);
   }
   if (total > 0) on.channel->flush();
   return total;
@@ -107,7 +117,8 @@ void engine::progress_arrived(const wire::frame_header& header, std::span<const 
   if (!ranges) return broken(ranges.error().where());
   auto* op = find(header.transfer);
   if (op == nullptr || !op->out || op->now != phase::moving) return;
-  for (const auto& range : *ranges) {
+  for (std::size_t i = 0; i < ranges->size(); ++i) {
+    const auto range = (*ranges)[i];
     const bool inside = range.first < op->slices.count() && range.count <= op->slices.count() - range.first;
     if (!inside) return broken("progress beyond the transfer's slices");
     range.refused ? slices_refused(*op, range) : slices_verified(*op, range);

@@ -57,6 +57,7 @@ void session::start() {
   state_ = session_state::established;
   was_linked_ = true;
   send_hello(wire::frame_type::hello_answer);
+  ask_for_life();
   host_.linked();
 }
 
@@ -77,11 +78,15 @@ void session::end(const error& why) {
 }
 
 void session::probe() {
-  const bool running = probe_until_ != time_point::max();
-  if (state_ != session_state::established && !running) return host_.probed(false);
-  if (running) return;
+  if (state_ == session_state::ended) return host_.probed(false);
+  if (probe_until_ != time_point::max()) return; // it joins the one under way
   probe_until_ = deadline_after(now_, limits_.probe_timeout);
-  host_.send({.type = wire::frame_type::ping}, {});
+  ask_for_life();
+}
+
+void session::ask_for_life() {
+  const bool asked = probe_until_ != time_point::max();
+  if (asked && state_ == session_state::established) host_.send({.type = wire::frame_type::ping}, {});
 }
 
 void session::end_probe(bool lives) {
@@ -109,7 +114,6 @@ void session::disconnected(const error& why) {
 
 void session::session_lost(const error& why) {
   last_failure_ = why;
-  end_probe(false);
   handshake_until_ = time_point::max();
   // A link that never was has nothing to keep: whoever wants it may connect again.
   if (!was_linked_) return end(why);
@@ -131,6 +135,7 @@ bool session::resumed(const wire::hello& peer) {
   lost_at_ = time_point::max();
   state_ = session_state::established;
   send_hello(wire::frame_type::hello_answer);
+  ask_for_life();
   for (std::size_t i = 0; i < lane_count; ++i) {
     const auto on = static_cast<lane>(i);
     const auto& channel = channels_[i];
@@ -174,6 +179,7 @@ void session::hello_answered(std::span<const std::byte> body) {
   state_ = session_state::established;
   handshake_until_ = lost_at_ = time_point::max();
   failures_ = 0;
+  ask_for_life();
   if (!std::exchange(was_linked_, true)) host_.linked();
   retry_channels();
 }

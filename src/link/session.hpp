@@ -63,7 +63,7 @@ public:
   /// Tells the peer and ends; ended() is not called.
   void close(errc reason);
 
-  /// Asks the peer for a sign of life; session_host::probed follows, at once when there is no session.
+  /// Asks the peer for a sign of life, as soon as there is a connection; session_host::probed follows.
   void probe();
 
   // The session's connection.
@@ -101,6 +101,7 @@ private:
   void hello_answered(std::span<const std::byte> body);
   void session_lost(const error& why);
   void end_probe(bool lives);
+  void ask_for_life();
   void end(const error& why);
   void retry_channels();
   void channel_wanted(lane on, std::uint32_t lost);

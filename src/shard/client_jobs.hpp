@@ -15,6 +15,7 @@ public:
             const fetch_options& options, handler_of<fetch_result> handler);
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
+  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
   void start();
   void cancel() { fail(error(errc::cancelled)); }
 
@@ -77,6 +78,7 @@ public:
           handler_of<put_result> handler);
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
+  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
   void start();
   void cancel() { fail_all(error(errc::cancelled)); }
 
@@ -130,6 +132,7 @@ public:
         done_(std::move(handler), client_->fabric().data()) {}
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
+  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
   void start();
   void cancel() { stop_(); }
 
@@ -155,6 +158,7 @@ public:
         done_(std::move(handler), client_->fabric().data()) {}
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
+  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
   void start();
   void cancel() { stop_(); }
 

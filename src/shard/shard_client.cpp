@@ -16,7 +16,8 @@ template <class Job>
 void start_there(const std::shared_ptr<Job>& job) {
   if (auto slot = job->slot(); slot.is_connected()) {
     slot.assign([weak = std::weak_ptr(job)](boost::asio::cancellation_type) {
-      if (const auto live = weak.lock()) live->thread().run([live] { live->cancel(); });
+      const auto live = weak.lock();
+      if (live && !live->forked()) live->thread().run([live] { live->cancel(); });
     });
   }
   job->thread().run([job] { job->start(); });
@@ -33,6 +34,7 @@ public:
         done_(std::move(handler), client_->fabric().data()) {}
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
+  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
 
   void start() {
     const asking what{.what = what_, .deadline = fabrics::deadline_of({}, client_->limits())};

@@ -105,17 +105,24 @@ void encode(std::span<const slice_range> ranges, std::vector<std::byte>& out) {
   }
 }
 
-result<std::vector<slice_range>> decode_ranges(std::span<const std::byte> body) {
-  constexpr std::size_t encoded_size = 8;
-  if (body.size() % encoded_size != 0 || body.size() / encoded_size > most_ranges) return malformed("progress");
-  std::vector<slice_range> ranges(body.size() / encoded_size);
-  reader in(body);
-  for (auto& range : ranges) {
-    range.first = in.integer<std::uint32_t>();
-    const auto count = in.integer<std::uint32_t>();
-    range.count = count & ~refused_bit;
-    range.refused = (count & refused_bit) != 0;
-    if (range.count == 0) return malformed("progress: empty range");
+slice_range slice_ranges::operator[](std::size_t index) const noexcept {
+  reader in(body_.subspan(index * encoded_size, encoded_size));
+  const auto first = in.integer<std::uint32_t>();
+  const auto count = in.integer<std::uint32_t>();
+  return {first, count & ~refused_bit, (count & refused_bit) != 0};
+}
+
+std::vector<slice_range> slice_ranges::all() const {
+  std::vector<slice_range> ranges;
+  for (std::size_t i = 0; i < size(); ++i) ranges.push_back((*this)[i]);
+  return ranges;
+}
+
+result<slice_ranges> decode_ranges(std::span<const std::byte> body) {
+  const slice_ranges ranges(body);
+  if (body.size() % slice_ranges::encoded_size != 0 || ranges.size() > most_ranges) return malformed("progress");
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    if (ranges[i].count == 0) return malformed("progress: empty range");
   }
   return ranges;
 }

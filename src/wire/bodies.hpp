@@ -76,7 +76,25 @@ struct slice_range {
 inline constexpr std::size_t most_ranges = 1024;
 
 void encode(std::span<const slice_range> ranges, std::vector<std::byte>& out);
-[[nodiscard]] result<std::vector<slice_range>> decode_ranges(std::span<const std::byte> body);
+
+/// The ranges in a body that was checked: a view, so that a report costs no memory.
+class slice_ranges {
+public:
+  [[nodiscard]] std::size_t size() const noexcept { return body_.size() / encoded_size; }
+  [[nodiscard]] slice_range operator[](std::size_t index) const noexcept;
+  [[nodiscard]] std::vector<slice_range> all() const;
+
+private:
+  friend result<slice_ranges> decode_ranges(std::span<const std::byte> body);
+  static constexpr std::size_t encoded_size = 8;
+
+  explicit slice_ranges(std::span<const std::byte> body) noexcept : body_(body) {}
+
+  std::span<const std::byte> body_;
+};
+
+/// Of the body, which must outlive what is returned.
+[[nodiscard]] result<slice_ranges> decode_ranges(std::span<const std::byte> body);
 
 /// A response's text: what failed and where, in the responder's words (shown, never interpreted), then its payload.
 inline constexpr std::size_t longest_where = 1024;

@@ -36,6 +36,7 @@ void add_common_options(CLI::App& program, common_options& options) {
   program.add_option("-o,--set", options.values, "one setting, over file and environment; may be repeated")
       ->type_name("NAME=VALUE")
       ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   program.add_option("--deadline", options.deadline, "give up after so long: 500ms, 2s, 1min")->type_name("DURATION");
   program.add_option("--lane", options.lane, "priority: realtime, standard, bulk, background")->type_name("LANE");

@@ -129,6 +129,7 @@ void add_commands(CLI::App& program, command_line& line) {
                   "end with 1 if this holds: 'lat.p99>1.1x' (B against A), 'bw.bytes_per_s<3e9'; may be repeated")
       ->type_name("RUN.FIGURE<>NUMBER[x]")
       ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   auto& shards = *program.add_subcommand("shards", "Fetch all shards as a trainer does, with requests meanwhile");

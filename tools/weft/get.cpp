@@ -15,8 +15,8 @@
 namespace weft::tools {
 namespace {
 
-constexpr std::uint64_t window = 8 << 20; ///< of one fetch
-constexpr std::size_t window_count = 4;   ///< fetches under way
+constexpr std::uint64_t window = 4 << 20; ///< of one fetch
+constexpr std::size_t window_count = 4;   ///< fetches under way: a reader that stops holds so much of a server
 
 struct byte_range {
   std::uint64_t offset = 0;

@@ -1,7 +1,5 @@
 #include "path/tcp/channel.hpp"
 
-#include <boost/asio/post.hpp>
-
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -49,6 +47,12 @@ void channel::fail(const error& why) {
   driver_.channel_failed(lane_, epoch_, why);
 }
 
+/// A failure to send is the first sign of an end that receiving then finds.
+void channel::fail_receiving(std::string why) {
+  if (!send_failure_.empty()) why = send_failure_;
+  fail(error(errc::path_failed, why.empty() ? "the peer closed the connection" : std::move(why)));
+}
+
 // Receiving.
 
 /// Between slices the next bytes go to the buffer, so that waiting and reading are one step. Inside a slice the place
@@ -69,8 +73,7 @@ void channel::received(const error_code& code, std::size_t bytes) {
   driver_.batch_begins();
   const bool into_buffer = slice_left_ == 0;
   if (code) {
-    fail(error(errc::path_failed, code == boost::asio::error::eof ? "the peer closed the connection"
-                                                                  : fmt::format("receive: {}", code.message())));
+    fail_receiving(code == boost::asio::error::eof ? "" : fmt::format("receive: {}", code.message()));
   } else if (!into_buffer) {
     readable();
   } else {
@@ -102,11 +105,7 @@ ssize_t channel::receive(std::span<iovec> into) {
     if (got > 0) return got;
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return -1;
-    if (got == 0) {
-      fail(error(errc::path_failed, "the peer closed the connection"));
-    } else {
-      fail(error(errc::path_failed, fmt::format("receive: {}", std::strerror(errno))));
-    }
+    fail_receiving(got == 0 ? "" : fmt::format("receive: {}", std::strerror(errno)));
     return -1;
   }
 }
@@ -212,7 +211,7 @@ void channel::begin_slice(const wire::frame_header& header) {
 // Sending.
 
 bool channel::post_message(const wire::frame_header& header, std::span<const std::byte> body) {
-  if (before_.size() > most_staged) flush();
+  if (before_.size() > most_staged && slice_count_ == 0) flush(); // tells nobody of anything: no slice is out by it
   auto& to = slice_count_ > 0 ? after_ : before_;
   if (to.size() > most_staged && header.type != wire::frame_type::marker) return false;
   std::array<std::byte, wire::header_size> encoded;
@@ -305,17 +304,12 @@ void channel::write_some() {
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return wait_writable();
     } else if (errno != EINTR) {
-      // Frames that arrived before the end still count: why the peer went, say. The failure itself must not be told
-      // from here.
+      // Frames that arrived before the end still count: why the peer went, say. What is receiving takes them, and then
+      // finds the end.
       waiting_ = true;
-      const auto text = fmt::format("send: {}", std::strerror(errno));
-      return boost::asio::post(socket_.get_executor(), [self = shared_from_this(), text] {
-        if (self->closed_) return;
-        self->driver_.batch_begins();
-        self->readable();
-        self->fail(error(errc::path_failed, text));
-        self->driver_.batch_ends();
-      });
+      send_failure_ = fmt::format("send: {}", std::strerror(errno));
+      ::shutdown(socket_.native_handle(), SHUT_RDWR);
+      return;
     }
   }
 }

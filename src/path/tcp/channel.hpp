@@ -12,6 +12,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace weft::path::tcp {
@@ -72,6 +73,7 @@ private:
   void write_some();
   [[nodiscard]] ssize_t receive(std::span<iovec> into);
   void fail(const error& why);
+  void fail_receiving(std::string why);
 
   boost::asio::ip::tcp::socket socket_;
   const lane lane_;
@@ -95,7 +97,8 @@ private:
   std::size_t slice_count_ = 0; ///< posted; back to 0 when all are out
   std::uint64_t slice_bytes_ = 0;
   std::vector<std::byte> after_;
-  bool waiting_ = false; ///< the socket is full: writable() follows
+  bool waiting_ = false;     ///< the socket is full: writable() follows; or sending failed
+  std::string send_failure_; ///< how; the end of receiving follows
 };
 
 } // namespace weft::path::tcp
