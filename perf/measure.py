@@ -55,8 +55,9 @@ class Server:
     """A process that runs while the block does; `address` is what it said that it is ready at."""
 
     def __init__(self, command, ready=None, **options):
-        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                        text=True, **options)
+        output = subprocess.DEVNULL if ready is None else subprocess.PIPE
+        self.process = subprocess.Popen(list(map(str, command)), stdout=output, stderr=subprocess.DEVNULL, text=True,
+                                        **options)
         self.address = None
         if ready is None:
             return
@@ -64,6 +65,7 @@ class Server:
             if ready in line:
                 self.address = line.split(ready)[1].split(",")[0].split()[0]
                 return
+        self.process.kill()
         raise RuntimeError(f"{command} did not get ready")
 
     @property
@@ -88,6 +90,11 @@ def status_of(pid, field):
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"process {pid} has no {field}")
+
+
+def processor_seconds(pid):
+    """What all threads of a process have used, by the scheduler's own count in nanoseconds."""
+    return sum(int(each.read_text().split()[0]) for each in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def machine():
@@ -151,6 +158,15 @@ class Line:
         return {"name": self.name, "unit": self.unit, "against": self.against, "weft": self.weft, "peer": self.peer,
                 "median": statistics.median(self.values) if self.weft else None, "at_least": self.at_least,
                 "at_most": self.at_most, "verdict": self.verdict, "note": self.note}
+
+
+def run(main):
+    """What cannot be measured is no verdict on Weft."""
+    try:
+        main()
+    except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as failure:
+        print(f"not measured: {failure}", file=sys.stderr)
+        sys.exit(3)
 
 
 def arguments(description, **defaults):

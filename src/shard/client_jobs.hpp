@@ -134,7 +134,9 @@ public:
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
   [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
   void start();
-  void cancel() { stop_(); }
+  void cancel() {
+    if (stop_) stop_();
+  }
 
 private:
   void answered(std::size_t of, links::outcome&& ended);
@@ -160,7 +162,9 @@ public:
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
   [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
   void start();
-  void cancel() { stop_(); }
+  void cancel() {
+    if (stop_) stop_();
+  }
 
 private:
   void answered(std::size_t of, links::outcome&& ended);

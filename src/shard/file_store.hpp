@@ -103,6 +103,8 @@ private:
 
   // file_store_read.cpp
   [[nodiscard]] result<catalogue_entry> find_locked(std::string_view name, std::optional<id128> version) const;
+  [[nodiscard]] result<std::shared_ptr<weft::open_shard>> load_current(std::string_view name,
+                                                                       std::optional<id128> version, int flags) const;
   [[nodiscard]] result<manifest> read_manifest(std::string_view name) const;
   [[nodiscard]] result<std::shared_ptr<weft::open_shard>> load_shard(const catalogue_entry& known, int flags = 0) const;
 
@@ -130,7 +132,10 @@ private:
 
   /// Held while a put replaces files, so that the catalogue and the folder agree whenever it is free. Taken before
   /// mutex_, and a mutex of its own so that look-ups do not wait for fsync.
-  std::mutex publishing_;
+  mutable std::mutex publishing_;
+
+  /// Held from looking at the free space until it is taken, so that two puts do not both get the last of it.
+  std::mutex space_;
 
   /// Guards what follows; never held while waiting for the disk.
   mutable std::mutex mutex_;

@@ -33,6 +33,7 @@ result<std::unique_ptr<put_in_progress>> file_store::begin_put(std::string_view 
   if (opened.error() != errc::not_found && !beyond_use(opened.error())) return opened.error();
 
   const std::string subject = fmt::format("shard {}", name);
+  const std::scoped_lock taking{space_};
   if (auto room = check_space(subject, size); !room) return room.error();
   std::string temporary = next_temporary();
   auto data = file::open(calls_, temporary, O_RDWR | O_CREAT | O_EXCL, subject);
@@ -155,7 +156,11 @@ result<void> file_store::remove(std::string_view name, std::optional<id128> vers
     known = find_locked(name, version);
   }
   // Of a damaged one nobody knows the version: it goes only when that does not matter.
-  if (!known && (known.error() != errc::bad_manifest || version)) return known.error();
+  if (!known && (known.error() != errc::bad_manifest || version)) {
+    // It may be gone by a removal that failed at its last step: only a durable one is not_found.
+    if (auto durable = settle(name); !durable) return durable;
+    return known.error();
+  }
   const int gone = uninterrupted([&] { return calls_.unlink(manifest_path(name)); });
   if (gone < 0 && gone != -ENOENT) return storage_failure(gone, "unlink " + manifest_path(name), subject);
   // Without its manifest the shard is no more. Its data goes only when that is certain to outlast a crash: a manifest

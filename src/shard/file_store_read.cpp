@@ -52,22 +52,31 @@ result<std::shared_ptr<weft::open_shard>> file_store::open_shard(std::string_vie
   if (!known) return known.error();
   if (auto open = open_.find(name)) return open;
   lock.unlock();
-  auto opened = load_shard(*known);
-  if (!opened) {
-    // A put may have replaced the files since the look-up; it cannot while the order of publishing is held here.
-    const std::scoped_lock order{publishing_};
-    lock.lock();
-    known = find_locked(name, version);
-    lock.unlock();
-    if (!known) return known.error();
-    opened = load_shard(*known);
-    if (!opened) return opened.error();
-  }
+  auto opened = load_current(name, version, 0);
+  if (!opened) return opened;
   std::shared_ptr<weft::open_shard> leaving; // destroyed after the lock is released
   const std::scoped_lock again{mutex_};
   const auto current = catalogue_.find(name);
-  if (current && current->version == known->version) leaving = open_.insert(*opened);
+  if (current && current->version == (*opened)->manifest().version) leaving = open_.insert(*opened);
   return opened;
+}
+
+/// The shard as the catalogue has it.
+result<std::shared_ptr<weft::open_shard>> file_store::load_current(std::string_view name, std::optional<id128> version,
+                                                                   int flags) const {
+  const auto find = [&] {
+    const std::scoped_lock lock{mutex_};
+    return find_locked(name, version);
+  };
+  const auto known = find();
+  if (!known) return known.error();
+  auto opened = load_shard(*known, flags);
+  if (opened) return opened;
+  // A put or a removal may have changed the files since the look-up; none can while the order of publishing is held.
+  const std::scoped_lock order{publishing_};
+  const auto now = find();
+  if (!now) return now.error();
+  return load_shard(*now, flags);
 }
 
 result<manifest> file_store::read_manifest(std::string_view name) const {
@@ -104,10 +113,8 @@ result<std::shared_ptr<weft::open_shard>> file_store::load_shard(const catalogue
 }
 
 result<std::shared_ptr<weft::open_shard>> file_store::open_uncached(std::string_view name) const {
-  const auto known = stat(name);
-  if (!known) return known.error();
-  auto opened = load_shard(*known, O_DIRECT);
-  return opened ? opened : load_shard(*known); // tmpfs, for one, has no O_DIRECT
+  auto opened = load_current(name, std::nullopt, O_DIRECT);
+  return opened ? opened : load_current(name, std::nullopt, 0); // tmpfs, for one, has no O_DIRECT
 }
 
 result<verify_report> file_store::verify(std::string_view name) {

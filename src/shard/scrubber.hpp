@@ -17,8 +17,10 @@ namespace weft::shards {
 
 class scrubber {
 public:
-  /// `told` is called on the scrubber's thread for each block that is bad, in every pass. `store` must outlive this.
-  scrubber(const file_store& store, bytes_per_second rate, std::function<void(const stored_fault&)> told);
+  /// `told` is called on the scrubber's thread for each block that is bad, in every pass. `pause` precedes each pass,
+  /// so that an empty store costs nothing. `store` must outlive this.
+  scrubber(const file_store& store, bytes_per_second rate, std::function<void(const stored_fault&)> told,
+           duration pause = std::chrono::seconds(1));
   /// Stops behind the block that is being read.
   ~scrubber();
   scrubber(const scrubber&) = delete;
@@ -31,12 +33,14 @@ private:
   void run();
   void check_store();
   void check_shard(const catalogue_entry& entry);
-  void report(const catalogue_entry& entry, std::uint64_t block, const error& what);
+  void check_blocks(const open_shard& shard);
+  void report(const std::string& shard, const id128& version, std::uint64_t block, const error& what);
   [[nodiscard]] bool wait_until(time_point due);
 
   const file_store& store_;
   const bytes_per_second rate_;
   const std::function<void(const stored_fault&)> told_;
+  const duration pause_;
   std::vector<std::byte> memory_; ///< of a block, and what aligns it
   time_point due_{};              ///< when the next block may be read
   std::atomic<std::uint64_t> bytes_ = 0;

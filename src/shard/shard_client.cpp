@@ -129,6 +129,10 @@ void shard_client::start_verify(std::string name, std::optional<std::chrono::nan
 
 void shard_client::start_remove(std::string name, remove_options options, handler_of<remove_result> handler) {
   if (refused(name, handler)) return;
+  if (options.version == id128{}) { // on the wire it would stand for any
+    fabrics::pending<remove_result> done(std::move(handler), core_->fabric().data());
+    return done.later(errc::invalid_argument, {.copies = {}, .where = "a version of zero is none"});
+  }
   start_there(std::make_shared<remove_job>(core_, std::move(name), options, std::move(handler)));
 }
 

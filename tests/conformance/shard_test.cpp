@@ -172,6 +172,7 @@ TEST_CASE_TEMPLATE("a removed shard is gone from every replica, and can be put a
   CHECK(std::get<0>(soon(with.shards->stat("gone", outcome))) == errc::not_found);
   CHECK(std::get<0>(soon(with.shards->remove("gone", {}, outcome))) == errc::not_found);
   CHECK(std::get<0>(soon(with.shards->remove("../x", {}, outcome))) == errc::invalid_name);
+  CHECK(std::get<0>(soon(with.shards->remove("kept", {.version = id128{}}, outcome))) == errc::invalid_argument);
   CHECK(with.arrives("kept", 1000, 1));
   const auto again = with.put("gone", 200'000, 3);
   CHECK(std::get<0>(soon(with.shards->remove("gone", {.version = id128{1, 2}}, outcome))) == errc::not_found);

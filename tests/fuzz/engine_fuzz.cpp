@@ -28,8 +28,9 @@ struct channel final : path::channel {
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return number; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte>) override {
     require(open, "nothing is posted to a closed channel");
+    if (!room && header.type != wire::frame_type::marker) return false;
     if (wire::is_numbered(header.type)) last_posted = header.number;
-    return room || header.type == wire::frame_type::marker;
+    return true;
   }
   [[nodiscard]] bool takes_slices() const noexcept override { return room && slices.size() < 4; }
   [[nodiscard]] path::posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces) override {
@@ -45,6 +46,7 @@ struct channel final : path::channel {
   bool room = true;
   std::uint32_t number = 0;
   std::uint32_t last_posted = 0;
+  std::uint32_t slice_left = 0; ///< of the slice that is arriving: nothing else comes before its end
   std::vector<posting> slices;
 };
 
@@ -225,29 +227,23 @@ std::vector<std::byte> body_of(world& with, wire::frame_type type) {
   return body;
 }
 
-void hear_message(world& with) {
-  auto& in = with.in;
-  constexpr wire::frame_type types[] = {wire::frame_type::request,     wire::frame_type::grant,
-                                        wire::frame_type::response,    wire::frame_type::progress,
-                                        wire::frame_type::cancel,      wire::frame_type::channel_fenced,
-                                        wire::frame_type::acknowledge, wire::frame_type::marker};
-  const auto on = in.one_in(8) ? lane::bulk : lane::standard;
+/// Payload of the slice that is arriving, in as many portions as the listener names and the choices allow.
+void go_on(world& with, lane on) {
   auto& it = with.of(on);
-  if (!it.open) return;
-  const auto type = types[in.below(std::size(types))];
-  const auto body = body_of(with, type);
-  wire::frame_header header{.type = type,
-                            .flags = body.empty() ? std::uint16_t{0} : wire::flag_body_crc,
-                            .body_length = static_cast<std::uint32_t>(body.size()),
-                            .body_crc = crc32c(body) + (in.one_in(16) ? 1U : 0U),
-                            .epoch = in.one_in(32) ? 77U : it.number,
-                            .received = in.one_in(32) ? in.number<std::uint32_t>() : it.last_posted,
-                            .index = static_cast<std::uint32_t>(in.below(lane_count + 1)),
-                            .transfer = some_id(with),
-                            .argument = in.number<std::uint16_t>(),
-                            .code = in.number<std::uint16_t>()};
-  if (wire::is_numbered(type)) header.number = in.one_in(32) ? in.number<std::uint32_t>() : ++with.heard;
-  with.under_test.frame_arrived(on, header, body);
+  while (it.slice_left > 0 && it.open && !with.broken) {
+    iovec parts[4];
+    const auto count = with.under_test.slice_space(on, parts);
+    std::size_t space = 0;
+    for (const auto& part : std::span(parts, count)) {
+      std::memset(part.iov_base, 0, part.iov_len);
+      space += part.iov_len;
+    }
+    const auto grown = count > 0 ? static_cast<std::uint32_t>(space) : it.slice_left;
+    require(grown > 0 && grown <= it.slice_left, "no more space is named than the slice has");
+    it.slice_left -= grown;
+    with.under_test.slice_grew(on, grown);
+    if (with.in.one_in(8)) return; // the rest comes later
+  }
 }
 
 void hear_slice(world& with) {
@@ -255,6 +251,7 @@ void hear_slice(world& with) {
   const auto on = in.one_in(8) ? lane::standard : lane::bulk;
   auto& it = with.of(on);
   if (!it.open) return;
+  if (it.slice_left > 0) return go_on(with, on);
   const auto id = some_id(with);
   const auto index = static_cast<std::uint32_t>(in.below(5));
   std::uint32_t length = 65536;
@@ -273,20 +270,34 @@ void hear_slice(world& with) {
                                   .offset = index * 65536U};
   if (it.one_sided) return with.under_test.slice_landed(on, header);
   with.under_test.slice_began(on, header);
-  for (auto left = header.body_length; left > 0 && it.open && !with.broken;) {
-    iovec parts[4];
-    const auto count = with.under_test.slice_space(on, parts);
-    std::size_t space = 0;
-    for (const auto& part : std::span(parts, count)) {
-      std::memset(part.iov_base, 0, part.iov_len);
-      space += part.iov_len;
-    }
-    const auto grown = count > 0 ? static_cast<std::uint32_t>(space) : left;
-    require(grown > 0 && grown <= left, "no more space is named than the slice has");
-    with.under_test.slice_grew(on, grown);
-    left -= grown;
-    if (in.one_in(8)) return; // the rest never comes
-  }
+  it.slice_left = header.body_length;
+  go_on(with, on);
+}
+
+void hear_message(world& with) {
+  auto& in = with.in;
+  constexpr wire::frame_type types[] = {wire::frame_type::request,     wire::frame_type::grant,
+                                        wire::frame_type::response,    wire::frame_type::progress,
+                                        wire::frame_type::cancel,      wire::frame_type::channel_fenced,
+                                        wire::frame_type::acknowledge, wire::frame_type::marker};
+  const auto on = in.one_in(8) ? lane::bulk : lane::standard;
+  auto& it = with.of(on);
+  if (!it.open) return;
+  if (it.slice_left > 0) return go_on(with, on);
+  const auto type = types[in.below(std::size(types))];
+  const auto body = body_of(with, type);
+  wire::frame_header header{.type = type,
+                            .flags = body.empty() ? std::uint16_t{0} : wire::flag_body_crc,
+                            .body_length = static_cast<std::uint32_t>(body.size()),
+                            .body_crc = crc32c(body) + (in.one_in(16) ? 1U : 0U),
+                            .epoch = in.one_in(32) ? 77U : it.number,
+                            .received = in.one_in(32) ? in.number<std::uint32_t>() : it.last_posted,
+                            .index = static_cast<std::uint32_t>(in.below(lane_count + 1)),
+                            .transfer = some_id(with),
+                            .argument = in.number<std::uint16_t>(),
+                            .code = in.number<std::uint16_t>()};
+  if (wire::is_numbered(type)) header.number = in.one_in(32) ? in.number<std::uint32_t>() : ++with.heard;
+  with.under_test.frame_arrived(on, header, body);
 }
 
 void event(world& with) {
@@ -311,7 +322,10 @@ void event(world& with) {
       with.under_test.advance(with.now);
       with.under_test.tick();
       break;
-    case 10: with.of(on).room = !with.of(on).room; break;
+    case 10:
+      with.of(on).room = !with.of(on).room;
+      if (with.of(on).room && with.of(on).open) with.under_test.writable(on);
+      break;
     case 11:
     case 12: hear_slice(with); break;
     default: hear_message(with); break;

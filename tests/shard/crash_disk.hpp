@@ -58,6 +58,7 @@ public:
     auto after = std::make_unique<crash_disk>();
     after->inodes_ = before_;
     after->entries_ = entries_before_;
+    after->last_inode_ = last_inode_;
     for (std::size_t i = 0; i < steps; ++i) {
       if (record_[i].what == change::sync) continue;
       if (is_durable(i, steps, missing) || kept(i)) after->apply(record_[i]);
@@ -79,7 +80,7 @@ public:
     if (found != entries_.end() && (flags & O_CREAT) && (flags & O_EXCL)) return -EEXIST;
     if (found == entries_.end()) {
       if ((flags & O_CREAT) == 0 || !entries_.contains(parent(path))) return -ENOENT;
-      make(change::link, path, false);
+      make(path, false);
     }
     descriptors_[++last_descriptor_] = entries_.at(path);
     return last_descriptor_;
@@ -128,7 +129,7 @@ public:
   }
   int mkdir(const std::string& path) override {
     if (entries_.contains(path)) return -EEXIST;
-    make(change::link, path, true);
+    make(path, true);
     return 0;
   }
   int list_folder(const std::string& path, const std::function<void(std::string_view)>& visit) override {
@@ -164,8 +165,8 @@ private:
     start_record();
   }
 
-  void make(change what, const std::string& path, bool is_folder) {
-    step made{what, "make " + path, path, {}, ++last_inode_, 0, {}};
+  void make(const std::string& path, bool is_folder) {
+    step made{change::link, "make " + path, path, {}, ++last_inode_, 0, {}};
     made.folder = is_folder;
     note(std::move(made));
   }

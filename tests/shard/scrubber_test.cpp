@@ -27,6 +27,8 @@ struct faults {
   std::vector<stored_fault> found;
 };
 
+using namespace std::chrono_literals;
+
 constexpr bytes_per_second fast{1'000'000'000};
 
 void flip(const std::filesystem::path& path, std::uint64_t at) {
@@ -47,10 +49,10 @@ TEST_CASE_FIXTURE(store_fixture, "every bad block is told of once in each pass, 
   flip(data / ("b." + to_string(version_1)), 0);
   faults seen;
   {
-    shards::scrubber scrub(*store, fast, seen.teller());
+    shards::scrubber scrub(*store, fast, seen.teller(), 1ms);
     REQUIRE(seen.reach(6));
     CHECK(scrub.passes() >= 1);
-    CHECK(scrub.bytes() >= 6 * block_size);
+    CHECK(scrub.bytes() >= 4 * block_size + 77 + 10);
   }
   std::multiset<std::string> places;
   for (std::size_t i = 0; i < 6; ++i) {
@@ -66,7 +68,7 @@ TEST_CASE_FIXTURE(store_fixture, "a device that does not give a block is a fault
   REQUIRE(put("a", version_1, random_bytes(2 * block_size, 1)));
   calls.fail("pread", EIO, "data/");
   faults seen;
-  const shards::scrubber scrub(*store, fast, seen.teller());
+  const shards::scrubber scrub(*store, fast, seen.teller(), 1ms);
   REQUIRE(seen.reach(2));
   CHECK(seen.found[0].code == errc::io_error);
   CHECK(seen.found[1].block == 1);
@@ -75,8 +77,8 @@ TEST_CASE_FIXTURE(store_fixture, "a device that does not give a block is a fault
 TEST_CASE_FIXTURE(store_fixture, "shards that come and go meanwhile are no faults") {
   faults seen;
   {
-    shards::scrubber scrub(*store, fast, seen.teller());
-    for (std::uint64_t i = 0; i < 200; ++i) {
+    shards::scrubber scrub(*store, fast, seen.teller(), duration::zero());
+    for (std::uint64_t i = 0; i < 200 || scrub.passes() < 200; ++i) {
       REQUIRE(put("a", {i + 1, 0}, random_bytes(2 * block_size, i)));
       if (i % 3 == 0) REQUIRE(store->remove("a"));
     }
@@ -87,7 +89,7 @@ TEST_CASE_FIXTURE(store_fixture, "shards that come and go meanwhile are no fault
 TEST_CASE_FIXTURE(store_fixture, "it stops though its next block is far away") {
   REQUIRE(put("a", version_1, random_bytes(2 * block_size, 1)));
   faults seen;
-  shards::scrubber scrub(*store, bytes_per_second{1}, seen.teller()); // the second block is due in 18 hours
+  shards::scrubber scrub(*store, bytes_per_second{1}, seen.teller(), 1ms); // the second block is due in 18 hours
 }
 
 } // namespace

@@ -36,22 +36,22 @@ struct pair {
   std::string name; ///< of the run
   std::string label;
   const json* a;
-  const json* b;
+  const json* b; ///< null: the other document has no such run
 };
+
+std::string text_of(const json& run, const char* member) {
+  return run.is_object() && run.contains(member) && run[member].is_string() ? run[member].get<std::string>() : "";
+}
 
 /// The runs of a document.
 result<std::vector<json>> read_runs(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return error{errc::invalid_argument, fmt::format("{}: cannot be read", path)};
   auto document = json::parse(file, nullptr, false);
-  const bool ours = document.is_object() && document.value("tool", "") == "fabric-bench" &&
-                    document.value("schema", 0) == 1 && document.contains("runs") && document["runs"].is_array();
+  const bool ours = text_of(document, "tool") == "fabric-bench" && document.contains("schema") &&
+                    document["schema"] == 1 && document.contains("runs") && document["runs"].is_array();
   if (!ours) return error{errc::invalid_argument, fmt::format("{}: is no document of fabric-bench --json", path)};
   return document["runs"].get<std::vector<json>>();
-}
-
-std::string text_of(const json& run, const char* member) {
-  return run.is_object() && run.contains(member) && run[member].is_string() ? run[member].get<std::string>() : "";
 }
 
 std::string label_of(const json& run) {
@@ -61,12 +61,12 @@ std::string label_of(const json& run) {
   return fmt::format("{} {} {} {}", text_of(run, "name"), text_of(run, "lane"), text_of(run, "op"), size);
 }
 
-double value_of(const json& run, const figure& of) {
+double value_of(const json* run, const figure& of) {
   const json::json_pointer at(of.pointer);
-  return run.contains(at) && run[at].is_number() ? run[at].get<double>() : NAN;
+  return run != nullptr && run->contains(at) && (*run)[at].is_number() ? (*run)[at].get<double>() : NAN;
 }
 
-/// The runs that both have: of the same name, lane, operation and size, in the same place among those.
+/// The runs of A, each with that of B: of the same name, lane, operation and size, in the same place among those.
 std::vector<pair> pairs_of(const std::vector<json>& a, const std::vector<json>& b) {
   std::vector<pair> pairs;
   std::vector<const json*> left;
@@ -74,9 +74,8 @@ std::vector<pair> pairs_of(const std::vector<json>& a, const std::vector<json>& 
   for (const auto& run : a) {
     const auto same =
         std::find_if(left.begin(), left.end(), [&](const json* other) { return label_of(*other) == label_of(run); });
-    if (same == left.end()) continue;
-    pairs.push_back({text_of(run, "name"), label_of(run), &run, *same});
-    left.erase(same);
+    pairs.push_back({text_of(run, "name"), label_of(run), &run, same == left.end() ? nullptr : *same});
+    if (same != left.end()) left.erase(same);
   }
   return pairs;
 }
@@ -105,16 +104,21 @@ result<condition> read_condition(const std::string& text) {
   return read;
 }
 
-/// Tells of each run that the condition is about. Errors: invalid_argument when there is none, or it has no figures.
+/// Tells of each run that the condition is about. Errors: invalid_argument when there is none, or when B does not have
+/// what A has: a run that failed must not pass for one that got no worse.
 result<bool> holds(const condition& tested, const std::vector<pair>& pairs) {
   bool any = false;
   bool held = false;
   for (const auto& each : pairs) {
     if (each.name != tested.run) continue;
-    const auto a = value_of(*each.a, tested.what);
-    const auto b = value_of(*each.b, tested.what);
+    const auto a = value_of(each.a, tested.what);
+    const auto b = value_of(each.b, tested.what);
+    if (!std::isfinite(a)) continue;
+    if (!std::isfinite(b)) {
+      return error{errc::invalid_argument,
+                   fmt::format("--fail-if {}: the second document has no such figure for {}", tested.text, each.label)};
+    }
     const auto value = tested.relative ? b / a : b;
-    if (!std::isfinite(value)) continue;
     any = true;
     if (tested.above ? value <= tested.limit : value >= tested.limit) continue;
     held = true;
@@ -122,12 +126,12 @@ result<bool> holds(const condition& tested, const std::vector<pair>& pairs) {
   }
   if (any) return held;
   return error{errc::invalid_argument,
-               fmt::format("--fail-if {}: no run that both documents have gives this figure", tested.text)};
+               fmt::format("--fail-if {}: the first document has no run with this figure", tested.text)};
 }
 
 std::string ratio_text(const pair& of, const figure& what, double scale) {
-  const auto a = value_of(*of.a, what);
-  const auto b = value_of(*of.b, what);
+  const auto a = value_of(of.a, what);
+  const auto b = value_of(of.b, what);
   if (!std::isfinite(a) || !std::isfinite(b)) return fmt::format("{:>28}", "-");
   return fmt::format("{:>10.3f} {:>10.3f} {:>6}", a * scale, b * scale, a > 0 ? fmt::format("{:.3f}x", b / a) : "-");
 }
@@ -146,7 +150,9 @@ result<std::vector<std::string>> bench_compare(const bench_arguments& arguments)
   const auto b = read_runs(arguments.documents[1]);
   if (!b) return b.error();
   const auto pairs = pairs_of(*a, *b);
-  if (pairs.empty()) return error{errc::invalid_argument, "the documents have no run in common"};
+  if (std::none_of(pairs.begin(), pairs.end(), [](const pair& each) { return each.b != nullptr; })) {
+    return error{errc::invalid_argument, "the documents have no run in common"};
+  }
   fmt::print("{:<36} {:>28} {:>28} {:>28}\n", "run (name, lane, op, bytes)", "GB/s: A, B, B/A", "p50 us: A, B, B/A",
              "p99 us: A, B, B/A");
   for (const auto& each : pairs) {

@@ -10,7 +10,7 @@
 namespace weft::tools {
 
 /// One curve a run: the latency, on a logarithmic scale, that each share of its operations did not exceed, up to the
-/// share of which ten samples are beyond. Errors: io_error; invalid_argument when no run has latencies.
+/// share of which ten samples are beyond. No picture where no run has latencies. Errors: io_error.
 [[nodiscard]] result<void> plot_latencies(const std::string& file, const bench_report& report);
 
 /// Over the size of an operation: the bandwidth of writes and reads, and the median and p99 of requests. Errors: as
