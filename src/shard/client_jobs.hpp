@@ -4,6 +4,7 @@
 
 #include "shard/client.hpp"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -124,61 +125,103 @@ private:
   put_result result_;
 };
 
-class verify_job final : public std::enable_shared_from_this<verify_job> {
+/// A question that every replica answers for itself. `Result` has a list of `copies`, each with address, code and
+/// where.
+template <class Result>
+class survey : public std::enable_shared_from_this<survey<Result>> {
 public:
-  verify_job(std::shared_ptr<client_core> client, std::string name, time_point deadline,
-             handler_of<verify_result> handler)
-      : client_(std::move(client)), name_(std::move(name)), deadline_(deadline),
+  using copy = typename decltype(Result::copies)::value_type;
+
+  survey(std::shared_ptr<client_core> client, std::optional<std::chrono::nanoseconds> deadline,
+         handler_of<Result> handler)
+      : client_(std::move(client)), deadline_(fabrics::deadline_of(deadline, client_->limits())),
         done_(std::move(handler), client_->fabric().data()) {}
+  virtual ~survey() = default;
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
   [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
-  void start();
+
+  void start() {
+    running_ = client_->replicas().size();
+    for (const auto& each : client_->replicas()) result_.copies.push_back({.address = each.address});
+    if (running_ == 0) return done_.later(errc::invalid_argument, std::move(result_));
+    stop_ = client_->ask_all({.what = question(), .deadline = deadline_},
+                             [self = this->shared_from_this()](std::size_t of, links::outcome&& ended) {
+                               self->answered(of, std::move(ended));
+                             });
+  }
   void cancel() {
     if (stop_) stop_();
   }
 
+protected:
+  [[nodiscard]] virtual command question() const = 0;
+  /// A replica's success, to be read into its copy; what is wrong with it goes into the copy's code and where.
+  virtual void succeeded(copy& of, Result& all, std::span<const std::byte> payload) = 0;
+  /// Whether a copy with this code is a failure of the whole.
+  [[nodiscard]] virtual bool counts(errc) const { return true; }
+  /// All have answered, and none failed: the error of the whole, if there is one after all.
+  [[nodiscard]] virtual errc conclude(const Result&) const { return {}; }
+
 private:
-  void answered(std::size_t of, links::outcome&& ended);
+  void answered(std::size_t of, links::outcome&& ended) {
+    auto& told = result_.copies[of];
+    told.code = ended.code;
+    told.where = std::move(ended.where);
+    if (!told.code) succeeded(told, result_, ended.payload);
+    const auto code = told.code ? to_errc(told.code) : errc{};
+    const bool first = failure_.code() == errc{};
+    if (code != errc{} && counts(code) && (first || more_telling(code, failure_.code()))) {
+      failure_ = error(code, std::string(told.address).append(": ").append(told.where));
+    }
+    if (--running_ > 0) return;
+    if (failure_.code() == errc{}) failure_ = conclude(result_);
+    result_.where = failure_.where();
+    done_(failure_.code() == errc{} ? error_code{} : error_code(failure_.code()), std::move(result_));
+  }
 
   std::shared_ptr<client_core> client_;
-  std::string name_;
   time_point deadline_;
-  fabrics::pending<verify_result> done_;
+  fabrics::pending<Result> done_;
   canceller stop_;
   std::size_t running_ = 0;
-  error failure_;
-  verify_result result_;
+  error failure_; ///< the most telling of the copies'
+  Result result_;
 };
 
-class remove_job final : public std::enable_shared_from_this<remove_job> {
+/// Every replica reads its copy and says which blocks are bad.
+class verify_job final : public survey<verify_result> {
+public:
+  verify_job(std::shared_ptr<client_core> client, std::string name, std::optional<std::chrono::nanoseconds> deadline,
+             handler_of<verify_result> handler)
+      : survey(std::move(client), deadline, std::move(handler)), name_(std::move(name)) {}
+
+private:
+  [[nodiscard]] command question() const override { return {.what = verb::verify, .name = name_}; }
+  void succeeded(verify_copy& of, verify_result& all, std::span<const std::byte> payload) override;
+
+  std::string name_;
+};
+
+/// Every replica drops its copy. One that has none is no failure, as long as another one had it.
+class remove_job final : public survey<remove_result> {
 public:
   remove_job(std::shared_ptr<client_core> client, std::string name, const remove_options& options,
              handler_of<remove_result> handler)
-      : client_(std::move(client)), name_(std::move(name)), version_(options.version.value_or(id128{})),
-        deadline_(fabrics::deadline_of(options.deadline, client_->limits())),
-        done_(std::move(handler), client_->fabric().data()) {}
-  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
-  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
-  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
-  void start();
-  void cancel() {
-    if (stop_) stop_();
-  }
+      : survey(std::move(client), options.deadline, std::move(handler)), name_(std::move(name)),
+        version_(options.version.value_or(id128{})) {}
 
 private:
-  void answered(std::size_t of, links::outcome&& ended);
+  [[nodiscard]] command question() const override { return {.what = verb::remove, .name = name_, .version = version_}; }
+  void succeeded(remove_copy& of, remove_result&, std::span<const std::byte>) override { of.removed = true; }
+  [[nodiscard]] bool counts(errc code) const override { return code != errc::not_found; }
+  [[nodiscard]] errc conclude(const remove_result& all) const override {
+    const bool any = std::any_of(all.copies.begin(), all.copies.end(), [](const auto& each) { return each.removed; });
+    return any ? errc{} : errc::not_found;
+  }
 
-  std::shared_ptr<client_core> client_;
   std::string name_;
   id128 version_;
-  time_point deadline_;
-  fabrics::pending<remove_result> done_;
-  canceller stop_;
-  std::size_t running_ = 0;
-  bool removed_ = false; ///< by any replica
-  error failure_;        ///< the most telling of the copies'
-  remove_result result_;
 };
 
 } // namespace weft::shards

@@ -123,8 +123,7 @@ void shard_client::start_put(std::string name, region_view from, put_options opt
 void shard_client::start_verify(std::string name, std::optional<std::chrono::nanoseconds> deadline,
                                 handler_of<verify_result> handler) {
   if (refused(name, handler)) return;
-  start_there(std::make_shared<verify_job>(core_, std::move(name), fabrics::deadline_of(deadline, core_->limits()),
-                                           std::move(handler)));
+  start_there(std::make_shared<verify_job>(core_, std::move(name), deadline, std::move(handler)));
 }
 
 void shard_client::start_remove(std::string name, remove_options options, handler_of<remove_result> handler) {
