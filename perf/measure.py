@@ -23,6 +23,7 @@ def need(*packages):
     missing = [package for program, package in packages if shutil.which(program) is None]
     if missing:
         print("installing", *missing, file=sys.stderr)
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
                        check=True, stdout=subprocess.DEVNULL)
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <future>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
@@ -57,7 +58,12 @@ result<std::shared_ptr<fabric_core>> fabric_core::start(const config& settings) 
   if (settings.peer_name().size() > wire::longest_peer_name) {
     return error(errc::invalid_config, fmt::format("peer.name has over {} bytes", wire::longest_peer_name));
   }
-  const std::shared_ptr<fabric_core> core(new fabric_core(settings), delete_unless_forked());
+  std::shared_ptr<fabric_core> core;
+  try {
+    core.reset(new fabric_core(settings), delete_unless_forked());
+  } catch (const std::runtime_error& refused) { // Asio's and the library's: no more threads, descriptors or pages, say
+    return error(errc::os_failure, refused.what());
+  }
   if (!settings.listen().empty()) {
     if (const auto listening = core->listen(settings.listen()); !listening) {
       core->shut_down();

@@ -156,3 +156,14 @@ TEST_CASE("an idle fabric and an idle link use no processor time") {
   std::this_thread::sleep_for(300ms);
   CHECK(processor_time() - before < 30ms);
 }
+
+TEST_CASE("a fabric that the system refuses its descriptors is an error, not an exception") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit few{.rlim_cur = 3, .rlim_max = before.rlim_max}; // the standard ones
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const auto opened = fabric::open(config{});
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE_FALSE(opened.has_value());
+  CHECK((opened.error() == errc::os_failure));
+}
