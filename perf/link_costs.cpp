@@ -75,21 +75,23 @@ double throughput(std::vector<weft::link>& links, const weft::region& memory, st
   auto shared = std::make_shared<state>();
   std::vector<weft::remote_region> remotes;
   for (auto& link : links) remotes.push_back(link.open("bench", use_future).get());
+  // Every writer goes through all of the memory: how much of it the caches hold does not depend on the number of links.
   struct writer {
-    static void next(weft::link link, weft::region_view from, weft::remote_view to, std::shared_ptr<state> all) {
-      link.write(from, to, {}, [=](weft::error_code code, const weft::transfer_result&) {
-        if (code) std::abort();
-        ++all->operations;
-        if (!all->stop) return next(link, from, to, all);
-        if (--all->flying == 0) all->over.set_value();
-      });
+    static void next(weft::link link, const weft::region& from, weft::remote_region to, std::size_t slot,
+                     std::shared_ptr<state> all) {
+      const auto at = (slot % slots) * operation_size;
+      link.write(from.sub(at, operation_size), to.sub(at, operation_size), {},
+                 [=](weft::error_code code, const weft::transfer_result&) {
+                   if (code) std::abort();
+                   ++all->operations;
+                   if (!all->stop) return next(link, from, to, slot + 1, all);
+                   if (--all->flying == 0) all->over.set_value();
+                 });
     }
   };
   shared->flying = links.size() * depth;
   for (std::size_t i = 0; i < links.size() * depth; ++i) {
-    const auto at = (i % slots) * operation_size;
-    writer::next(links[i % links.size()], memory.sub(at, operation_size),
-                 remotes[i % links.size()].sub(at, operation_size), shared);
+    writer::next(links[i % links.size()], memory, remotes[i % links.size()], i, shared);
   }
   std::this_thread::sleep_for(200ms);
   const auto before = shared->operations.load();

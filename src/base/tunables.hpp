@@ -19,6 +19,14 @@ namespace weft {
 
 using namespace std::chrono_literals;
 
+/// How a TCP connection finds its rate. `system` leaves it to the host's setting.
+enum class congestion_control : std::uint8_t { system, reno, cubic, bbr, dctcp };
+
+[[nodiscard]] constexpr std::string_view name(congestion_control value) noexcept {
+  constexpr std::string_view names[] = {"system", "reno", "cubic", "bbr", "dctcp"};
+  return names[static_cast<std::size_t>(value)];
+}
+
 // X(member, name, type, default, minimum, maximum, unit, hot|cold, documentation). The member is the name with
 // underscores for dots; so is the environment variable WEFT_NAME, in capitals. Choices have the first and last
 // enumerator as their range. `hot`: a running fabric can be given another value; `cold`: only a new one.
@@ -57,6 +65,8 @@ using namespace std::chrono_literals;
     "SO_SNDBUF; 0 leaves it to the kernel")                                                                            \
   X(tcp_receive_buffer, "tcp.receive_buffer", byte_count, 0_B, 0_B, 64_MiB, "bytes", cold,                             \
     "SO_RCVBUF; 0 leaves it to the kernel")                                                                            \
+  X(tcp_congestion, "tcp.congestion", congestion_control, congestion_control::system, congestion_control::system,      \
+    congestion_control::dctcp, "", cold, "congestion control of connections; system: the host's")                      \
   X(operations_max, "operations.max", std::uint32_t, 4096, 1, 1048576, "operations", hot,                              \
     "outstanding operations, per link")                                                                                \
   X(operations_bytes, "operations.bytes", byte_count, 1_GiB, 1_MiB, 1_TiB, "bytes", hot,                               \

@@ -58,6 +58,7 @@ result<std::shared_ptr<fabric_core>> fabric_core::start(const config& settings) 
   if (settings.peer_name().size() > wire::longest_peer_name) {
     return error(errc::invalid_config, fmt::format("peer.name has over {} bytes", wire::longest_peer_name));
   }
+  if (const auto had = path::tcp::check_options(settings.values()); !had) return had.error();
   std::shared_ptr<fabric_core> core;
   try {
     core.reset(new fabric_core(settings), delete_unless_forked());

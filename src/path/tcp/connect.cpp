@@ -8,9 +8,13 @@
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -27,6 +31,12 @@ constexpr std::uint32_t largest_greeting = 1024;
 
 void set_option(socket_type& socket, int level, int name, int value) {
   ::setsockopt(socket.native_handle(), level, name, &value, sizeof value);
+}
+
+bool set_congestion(int socket, congestion_control wanted) {
+  if (wanted == congestion_control::system) return true;
+  const auto algorithm = name(wanted);
+  return ::setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, algorithm.data(), algorithm.size()) == 0;
 }
 
 /// One attempt at a connection, with everything that must live until it ends.
@@ -137,6 +147,20 @@ std::string to_text(const asio::ip::tcp::endpoint& endpoint) {
   return fmt::format("{}:{}", host, endpoint.port());
 }
 
+result<void> check_options(const tunables& limits) {
+  const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (probe < 0) return error(errc::os_failure, fmt::format("socket: {}", std::strerror(errno)));
+  const bool allowed = set_congestion(probe, limits.tcp_congestion);
+  const auto why = allowed ? std::string() : std::string(std::strerror(errno));
+  ::close(probe);
+  if (allowed) return {};
+  return error(
+      errc::invalid_config,
+      fmt::format("tcp.congestion={}: {}; this host allows what net.ipv4.tcp_available_congestion_control and, "
+                  "for other users than root, tcp_allowed_congestion_control list",
+                  name(limits.tcp_congestion), why));
+}
+
 void set_options(socket_type& socket, const tunables& limits) {
   using std::chrono::duration_cast;
   const auto seconds = static_cast<int>(duration_cast<std::chrono::seconds>(limits.tcp_keepalive).count());
@@ -148,6 +172,7 @@ void set_options(socket_type& socket, const tunables& limits) {
   set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / 3));
   set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
   set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, user);
+  set_congestion(socket.native_handle(), limits.tcp_congestion);
   // Setting a size ends the kernel's own tuning, which is better than most figures.
   if (const auto size = limits.tcp_send_buffer.value(); size > 0) {
     set_option(socket, SOL_SOCKET, SO_SNDBUF, static_cast<int>(size));

@@ -25,7 +25,9 @@ struct address {
 /// HOST:PORT, with brackets around a V6 address.
 [[nodiscard]] std::string to_text(const boost::asio::ip::tcp::endpoint& endpoint);
 
-/// Options of every connection: no delay, keep-alive, user timeout, buffers.
+/// Whether the kernel has what the settings ask of it. Errors: invalid_config, naming the setting.
+[[nodiscard]] result<void> check_options(const tunables& limits);
+/// Options of every connection: no delay, keep-alive, user timeout, buffers, congestion control.
 void set_options(boost::asio::ip::tcp::socket& socket, const tunables& limits);
 
 using dialled = std::function<void(const error& failure, boost::asio::ip::tcp::socket socket)>;
