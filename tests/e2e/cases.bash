@@ -55,6 +55,7 @@ wait_until() {
 
 # start NAME COMMAND...: in the background, with NAME.out and NAME.err; sets pid.
 start() {
+  : >"$1.out" # here already: nobody is to read what an earlier one of this name wrote
   "${@:2}" >"$1.out" 2>"$1.err" &
   pid=$!
   started+=("$pid")
