@@ -31,6 +31,9 @@ std::string to_text(poll_mode value) {
 std::string to_text(congestion_control value) {
   return std::string{name(value)};
 }
+std::string to_text(transport_choice value) {
+  return std::string{name(value)};
+}
 std::string to_text(log_level value) {
   return std::string{name(value)};
 }
@@ -70,12 +73,20 @@ result<void> from_text(std::string_view text, verify_mode& value) {
 result<void> from_text(std::string_view text, poll_mode& value) {
   return choice_from_text(text, poll_mode_from_name(text), value);
 }
-result<void> from_text(std::string_view text, congestion_control& value) {
-  std::optional<congestion_control> found;
-  for (auto i = 0; i <= static_cast<int>(congestion_control::dctcp); ++i) {
-    if (const auto each = static_cast<congestion_control>(i); name(each) == text) found = each;
+/// The choice of that name, up to the last one.
+template <class Choice>
+result<void> from_names(std::string_view text, Choice last, Choice& value) {
+  std::optional<Choice> found;
+  for (auto i = 0; i <= static_cast<int>(last); ++i) {
+    if (const auto each = static_cast<Choice>(i); name(each) == text) found = each;
   }
   return choice_from_text(text, found, value);
+}
+result<void> from_text(std::string_view text, congestion_control& value) {
+  return from_names(text, congestion_control::dctcp, value);
+}
+result<void> from_text(std::string_view text, transport_choice& value) {
+  return from_names(text, transport_choice::verbs, value);
 }
 result<void> from_text(std::string_view text, cpu_list& value) {
   const auto parsed = parse_cpu_list(text);

@@ -27,6 +27,14 @@ enum class congestion_control : std::uint8_t { system, reno, cubic, bbr, dctcp }
   return names[static_cast<std::size_t>(value)];
 }
 
+/// How a link's data may travel.
+enum class transport_choice : std::uint8_t { any, tcp, verbs };
+
+[[nodiscard]] constexpr std::string_view name(transport_choice value) noexcept {
+  constexpr std::string_view names[] = {"any", "tcp", "verbs"};
+  return names[static_cast<std::size_t>(value)];
+}
+
 // X(member, name, type, default, minimum, maximum, unit, hot|cold, documentation). The member is the name with
 // underscores for dots; so is the environment variable WEFT_NAME, in capitals. Choices have the first and last
 // enumerator as their range. `hot`: a running fabric can be given another value; `cold`: only a new one.
@@ -67,6 +75,27 @@ enum class congestion_control : std::uint8_t { system, reno, cubic, bbr, dctcp }
     "SO_RCVBUF; 0 leaves it to the kernel")                                                                            \
   X(tcp_congestion, "tcp.congestion", congestion_control, congestion_control::system, congestion_control::system,      \
     congestion_control::dctcp, "", cold, "congestion control of connections; system: the host's")                      \
+  X(transport, "transport", transport_choice, transport_choice::any, transport_choice::any, transport_choice::verbs,   \
+    "", cold, "how data may travel: any, verbs before tcp; tcp; verbs, or the link fails")                             \
+  X(verbs_send_depth, "verbs.send_depth", std::uint32_t, 256, 32, 16384, "requests", cold,                             \
+    "requests that a queue pair holds")                                                                                \
+  X(verbs_receive_slots, "verbs.receive_slots", std::uint32_t, 2048, 64, 32768, "slots", cold,                         \
+    "messages of 4KiB that may arrive at once, per rail, thread and lane, over all peers")                             \
+  X(verbs_send_slots, "verbs.send_slots", std::uint32_t, 256, 16, 32768, "slots", cold,                                \
+    "messages of 4KiB that may leave at once, per rail, thread and lane, over all peers")                              \
+  X(verbs_mtu, "verbs.mtu", byte_count, 4_KiB, 256_B, 4_KiB, "bytes", cold, "largest path MTU that is used")           \
+  X(verbs_ack_timeout, "verbs.ack_timeout", std::chrono::nanoseconds, 67ms, 1ms, 10s, "time", cold,                    \
+    "how long a packet waits for its acknowledgement before it is sent again; rounded up to 4.096us * 2^n")            \
+  X(verbs_retries, "verbs.retries", std::uint32_t, 7, 1, 7, "times", cold,                                             \
+    "how often a packet is sent again before the path counts as failed")                                               \
+  X(verbs_rnr_retries, "verbs.rnr_retries", std::uint32_t, 6, 0, 6, "times", cold,                                     \
+    "how often a receiver without a posted buffer is asked again")                                                     \
+  X(verbs_rnr_timer, "verbs.rnr_timer", std::uint32_t, 20, 1, 31, "code", cold,                                        \
+    "pause of such a receiver, as InfiniBand codes it: 12 is 0.64ms, 20 is 10.24ms, 31 is 491ms")                      \
+  X(verbs_fence_limit, "verbs.fence_limit", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", cold,                    \
+    "how long a device may take to flush a queue pair before that is destroyed anyway")                                \
+  X(verbs_connects_max, "verbs.connects_max", std::uint32_t, 16, 1, 1024, "attempts", cold,                            \
+    "queue pairs that are being connected at once")                                                                    \
   X(operations_max, "operations.max", std::uint32_t, 4096, 1, 1048576, "operations", hot,                              \
     "outstanding operations, per link")                                                                                \
   X(operations_bytes, "operations.bytes", byte_count, 1_GiB, 1_MiB, 1_TiB, "bytes", hot,                               \
@@ -90,6 +119,11 @@ enum class congestion_control : std::uint8_t { system, reno, cubic, bbr, dctcp }
     "share of a busy rail that the bulk lane gets")                                                                    \
   X(lane_background_weight, "lane.background.weight", std::uint32_t, 1, 1, 1000, "shares", hot,                        \
     "share of a busy rail that the background lane gets")                                                              \
+  X(lane_realtime_dscp, "lane.realtime.dscp", std::uint32_t, 46, 0, 63, "", cold,                                      \
+    "mark of the packets of the realtime lane, at both ends")                                                          \
+  X(lane_standard_dscp, "lane.standard.dscp", std::uint32_t, 0, 0, 63, "", cold, "mark of the standard lane")          \
+  X(lane_bulk_dscp, "lane.bulk.dscp", std::uint32_t, 8, 0, 63, "", cold, "mark of the bulk lane")                      \
+  X(lane_background_dscp, "lane.background.dscp", std::uint32_t, 1, 0, 63, "", cold, "mark of the background lane")    \
   X(verify, "verify", verify_mode, verify_mode::slice, verify_mode::slice, verify_mode::wire, "", hot,                 \
     "what transfers are checked by: slice, a CRC32C each, or wire, the transport's own checks")                        \
   X(poll, "poll", poll_mode, poll_mode::adaptive, poll_mode::event, poll_mode::spin, "", cold,                         \

@@ -3,11 +3,6 @@
 #include "fabric/fabric_core.hpp"
 #include "fabric/forked.hpp"
 #include "fabric/submit.hpp"
-#include "memory/registration.hpp"
-
-#include <sys/mman.h>
-
-#include <fmt/format.h>
 
 namespace weft {
 namespace {
@@ -45,17 +40,16 @@ const std::string& fabric::address() const noexcept {
 
 result<region> fabric::register_memory(std::span<std::byte> bytes) {
   if (core_->forked()) return error(errc::forked);
-  return region(std::make_shared<const registration>(bytes, nullptr));
+  auto registered = core_->register_memory(bytes);
+  if (!registered) return registered.error();
+  return region(std::move(*registered));
 }
 
 result<region> fabric::allocate(byte_count size) {
   if (core_->forked()) return error(errc::forked);
-  const auto length = size.value();
-  if (length == 0) return error(errc::invalid_argument, "a region of no bytes");
-  auto* memory = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return error(errc::out_of_memory, fmt::format("a region of {} bytes", length));
-  return region(std::make_shared<const registration>(std::span(static_cast<std::byte*>(memory), length),
-                                                     [memory, length] { ::munmap(memory, length); }));
+  auto registered = core_->allocate(size.value());
+  if (!registered) return registered.error();
+  return region(std::move(*registered));
 }
 
 result<void> fabric::publish(region_view part, std::string_view name, rights allowed) {

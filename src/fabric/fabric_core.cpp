@@ -3,6 +3,7 @@
 #include "fabric/link_core.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -65,6 +66,10 @@ result<std::shared_ptr<fabric_core>> fabric_core::start(const config& settings) 
   } catch (const std::runtime_error& refused) { // Asio's and the library's: no more threads, descriptors or pages, say
     return error(errc::os_failure, refused.what());
   }
+  if (const auto opened = core->open_rails(settings.get("threads.name").value()); !opened) {
+    core->shut_down();
+    return opened.error();
+  }
   if (!settings.listen().empty()) {
     if (const auto listening = core->listen(settings.listen()); !listening) {
       core->shut_down();
@@ -91,6 +96,28 @@ result<void> fabric_core::listen(const std::string& at) {
   address_ = path::tcp::to_text(acceptor_.local_endpoint(code));
   data().run([self = shared_from_this()] { self->accept_next(); });
   return {};
+}
+
+result<void> fabric_core::open_rails(const std::string& thread_names) {
+  auto opened = fabrics::rdma::open(path::verbs::kernel_calls(), limits_, log_, thread_names);
+  if (!opened) return opened.error();
+  rdma_ = std::move(*opened);
+  if (!rdma_) return {};
+  rdma_->listen([weak = weak_from_this()](std::shared_ptr<path::verbs::connector::request> request) {
+    if (const auto self = weak.lock()) self->queue_pair_asked(std::move(request));
+  });
+  return {};
+}
+
+/// On the thread that sets up queue pairs.
+void fabric_core::queue_pair_asked(std::shared_ptr<path::verbs::connector::request> request) {
+  std::shared_ptr<link_core> link;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = accepted_.find(request->said().session); found != accepted_.end()) link = found->second;
+  }
+  if (link) return link->accept_queue_pair(std::move(request));
+  log_.info("refused a queue pair of session {}: there is none", to_string(request->said().session));
 }
 
 // Accepting. All of it on the first data thread.
@@ -201,7 +228,38 @@ void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const 
 }
 
 wire::hello fabric_core::greeting() const {
-  return {.name = name_, .incarnation = incarnation_, .session = {}};
+  wire::hello mine{.name = name_, .incarnation = incarnation_, .session = {}};
+  if (rdma_) mine.rails = rdma_->offered();
+  return mine;
+}
+
+// Memory.
+
+result<std::shared_ptr<const registration>> fabric_core::register_memory(std::span<std::byte> bytes,
+                                                                         std::function<void()> release) {
+  if (!rdma_ || bytes.empty()) return std::make_shared<const registration>(bytes, std::move(release));
+  auto added = rdma_->rails()->add(bytes);
+  if (!added) {
+    if (release) release();
+    return added.error();
+  }
+  auto keys = added->keys();
+  // Of the rails, whose devices the regions belong to, this is an owner: a region may outlive its fabric.
+  auto regions = std::make_shared<path::verbs::rail_set::registered>(std::move(*added));
+  return std::make_shared<const registration>(
+      bytes,
+      [rails = rdma_->rails(), regions = std::move(regions), release = std::move(release)]() mutable {
+        regions.reset();
+        if (release) release();
+      },
+      std::move(keys));
+}
+
+result<std::shared_ptr<const registration>> fabric_core::allocate(std::uint64_t bytes) {
+  if (bytes == 0) return error(errc::invalid_argument, "a region of no bytes");
+  auto* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return error(errc::out_of_memory, fmt::format("a region of {} bytes", bytes));
+  return register_memory({static_cast<std::byte*>(memory), bytes}, [memory, bytes] { ::munmap(memory, bytes); });
 }
 
 // From any thread.
@@ -428,6 +486,7 @@ void fabric_core::shut_down() {
     close(duration::zero(), [closed] { closed->set_value(); });
     closed->get_future().wait();
   }
+  if (rdma_) rdma_->stop();
   realtime_.stop();
   for (const auto& thread : data_) thread->stop();
 }

@@ -5,10 +5,12 @@
 #include "base/log.hpp"
 #include "base/tunables.hpp"
 #include "fabric/publications.hpp"
+#include "fabric/rdma.hpp"
 #include "fabric/service.hpp"
 #include "fabric/shared_slot.hpp"
 #include "fabric/user_service.hpp"
 #include "fabric/worker.hpp"
+#include "memory/registration.hpp"
 
 #include "weft/config.hpp"
 #include "weft/link.hpp"
@@ -42,6 +44,8 @@ public:
   [[nodiscard]] worker& data_of(const id128& session) noexcept { return *data_[session.low % data_.size()]; }
   [[nodiscard]] worker& realtime() noexcept { return realtime_; }
   [[nodiscard]] worker& worker_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data(); }
+  /// Null without a rail that has an RDMA device.
+  [[nodiscard]] class rdma* rdma() noexcept { return rdma_.get(); }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
   /// Whether this process is a child of the one that opened the fabric: then nothing here may be touched.
@@ -50,6 +54,13 @@ public:
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   [[nodiscard]] publications& published() noexcept { return *publications_; }
   [[nodiscard]] user_service& users() noexcept { return *users_; }
+
+  // Memory, from any thread.
+  /// Makes `bytes` known to every rail, or to none. `release` frees them with the last owner, after the rails let go.
+  [[nodiscard]] result<std::shared_ptr<const registration>> register_memory(std::span<std::byte> bytes,
+                                                                            std::function<void()> release = nullptr);
+  /// New memory, zeroed, registered.
+  [[nodiscard]] result<std::shared_ptr<const registration>> allocate(std::uint64_t bytes);
 
   // From any thread.
   using connected = std::function<void(const error& failure, std::shared_ptr<link_core>)>;
@@ -76,6 +87,8 @@ public:
 
 private:
   [[nodiscard]] result<void> listen(const std::string& at);
+  [[nodiscard]] result<void> open_rails(const std::string& thread_names);
+  void queue_pair_asked(std::shared_ptr<path::verbs::connector::request> request);
   void accept_next();
   void greeted(const error& failure, boost::asio::ip::tcp::socket socket, const wire::frame_header& header,
                std::span<const std::byte> body);
@@ -102,6 +115,7 @@ private:
   std::string address_;
   worker realtime_;
   std::vector<std::unique_ptr<worker>> data_;
+  std::unique_ptr<fabrics::rdma> rdma_;
   boost::asio::ip::tcp::acceptor acceptor_; ///< on the first data thread
   std::uint32_t greeting_ = 0; ///< accepted connections that have not said who they are, or may not be that yet
   boost::asio::steady_timer accept_pause_;

@@ -18,7 +18,8 @@ using namespace fabrics;
 struct part_of_transfer {
   region_access access;
   memory::piece_list local;
-  std::size_t first = 0; ///< of its pieces, in the caller's list
+  std::vector<run> local_runs = {}; ///< how many it has decides whether a grant can name it
+  std::size_t first = 0;            ///< of its pieces, in the caller's list
   std::uint64_t pieces = 0;
 };
 
@@ -41,13 +42,16 @@ result<std::vector<part_of_transfer>> cut(std::span<const piece> pieces, const r
                         each.length <= remote.length && each.remote_offset <= remote.length - each.length;
     if (!inside) return error(errc::out_of_region, fmt::format("piece {} of {}", i, pieces.size()));
     // A piece may need a run of its own: a part is full when that would not fit.
-    if (parts.back().access.runs.size() == most_runs || parts.back().pieces == most_pieces) {
+    const bool full = parts.back().access.runs.size() == most_runs || parts.back().local_runs.size() == most_runs ||
+                      parts.back().pieces == most_pieces;
+    if (full) {
       parts.emplace_back().access.region = remote.id;
       parts.back().first = i;
     }
     auto& part = parts.back();
     append(part.access.runs, remote.offset + each.remote_offset, each.length);
-    part.local.add(bytes.subspan(each.local_offset, each.length));
+    append(part.local_runs, local.offset + each.local_offset, each.length);
+    part.local.add(bytes.subspan(each.local_offset, each.length), local.owner.get());
     ++part.pieces;
   }
   for (auto& part : parts) part.local.keep(local.owner);

@@ -162,7 +162,8 @@ void link_core::accept_here(boost::asio::ip::tcp::socket control, const wire::he
     next_control_ = connection;
     if (!session_.resumed(peer)) {
       next_control_.reset();
-      return connection->close();
+      connection->close();
+      return;
     }
   }
   remote_ = from;
@@ -185,7 +186,7 @@ void link_core::accept_channel_here(boost::asio::ip::tcp::socket socket, const w
   auto& side = side_of(hello.carries);
   hand_over(std::move(socket), side.on(), [self = side.self(), hello](boost::asio::ip::tcp::socket moved) {
     self->on().touch(self);
-    self->adopt(std::move(moved), hello.carries, hello.epoch, true);
+    self->adopt_connection(std::move(moved), hello.carries, hello.epoch, true);
   });
 }
 
@@ -246,6 +247,14 @@ void link_core::send(const wire::frame_header& header, std::span<const std::byte
 }
 
 void link_core::dial_channel(lane on, std::uint32_t epoch) {
+  if (auto* over = rail_for(on)) return dial_queue_pair(on, epoch, *over);
+  if (fabric_->limits().transport != transport_choice::verbs) return dial_connection(on, epoch);
+  thread_.post([self = shared_from_this(), on, epoch] {
+    self->channel_lost(on, epoch, error(errc::no_path, "no RDMA rail of the peer can be reached now"));
+  });
+}
+
+void link_core::dial_connection(lane on, std::uint32_t epoch) {
   auto& side = side_of(on);
   const wire::channel_hello hello{session_.mine().session, on, epoch};
   side.run([self = shared_from_this(), &side, hello, to = remote_](links::engine&) {
@@ -256,9 +265,94 @@ void link_core::dial_channel(lane on, std::uint32_t epoch) {
           if (failure.code() != errc{}) return self->channel_lost(hello.carries, hello.epoch, failure);
           self->with_session([hello](links::session& session) { session.channel_opened(hello.carries, hello.epoch); });
           side.batch_begins();
-          side.adopt(std::move(socket), hello.carries, hello.epoch, false);
+          side.adopt_connection(std::move(socket), hello.carries, hello.epoch, false);
           side.batch_ends();
         });
+  });
+}
+
+/// The rails of the peer that queue pairs of this link may lead to; both ends hear of the other's in its hello.
+void link_core::learn_rails(const wire::hello& peer) {
+  if (fabric_->rdma() == nullptr || fabric_->rdma()->offered().empty()) return;
+  for (const auto& each : peer.rails) peer_rails_.push_back({from_wire(each), 0, {}});
+  if (peer_rails_.empty()) return;
+  for (auto* side : {&realtime_, &data_}) side->run([](links::engine& engine) { engine.name_memory(true); });
+}
+
+/// Links spread over the rails, and the lanes of a link too; a rail that failed is left out for a while.
+link_core::peer_rail* link_core::rail_for(lane on) {
+  const auto count = peer_rails_.size();
+  const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(on);
+  for (std::size_t i = 0; i < count; ++i) {
+    auto& each = peer_rails_[(first + i) % count];
+    if (each.retry_at <= clock::now()) return &each;
+  }
+  return nullptr;
+}
+
+void link_core::dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over) {
+  const auto& limits = fabric_->limits();
+  path::verbs::greeting said{.session = id(), .carries = on, .epoch = epoch};
+  const auto failed = [self = shared_from_this(), on, epoch, index = &over - peer_rails_.data()](const error& why) {
+    self->with_session([self, on, epoch, index, why](links::session&) {
+      auto& rail = self->peer_rails_[static_cast<std::size_t>(index)];
+      const auto pause = self->fabric_->limits().redial_max * (std::int64_t{1} << std::min(rail.failures++, 6U));
+      rail.retry_at = deadline_after(clock::now(), pause);
+      const bool may_use_tcp = self->fabric_->limits().transport == transport_choice::any;
+      if (self->rail_for(on) == nullptr && may_use_tcp && std::exchange(self->says_tcp_, false)) {
+        self->fabric_->log().warning("{}: no RDMA path, tcp is used: {}", self->peer(), why.message());
+      }
+      self->channel_lost(on, epoch, why);
+    });
+  };
+  fabric_->rdma()->connections()->dial(
+      over.at, said, limits.connect_timeout, fabric_->rdma()->queues_of(side_of(on).on(), on),
+      [self = shared_from_this(), on, epoch, failed,
+       index = &over - peer_rails_.data()](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
+        if (failure.code() != errc{}) return failed(failure);
+        self->with_session([self, on, epoch, index](links::session& session) {
+          self->peer_rails_[static_cast<std::size_t>(index)].failures = 0;
+          self->says_tcp_ = true;
+          session.channel_opened(on, epoch);
+        });
+        self->adopt_queue_pair(on, epoch, std::move(connected));
+      });
+}
+
+void link_core::adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected) {
+  auto& side = side_of(on);
+  side.run(
+      [self = shared_from_this(), &side, on, epoch, connected = std::move(connected)](links::engine& engine) mutable {
+        const auto connections = self->fabric_->rdma()->connections();
+        auto* endpoint = connected.get();
+        const auto thread = side.on().executor();
+        const auto channel = std::make_shared<path::verbs::channel>(
+            std::move(connected), thread, on, epoch, engine, side,
+            [connections, thread](std::unique_ptr<path::verbs::endpoint> used, std::function<void()> done) {
+              connections->dispose(std::move(used), thread, std::move(done));
+            },
+            self->fabric_->limits());
+        side.adopt(on, channel, [self, on, epoch, channel, connections, endpoint] {
+      self->fabric_->log().debug("{}: lane {} goes over rail {} to {} (channel {}, queue pair {})", self->peer(),
+                                 name(on), endpoint->shared->on().name, endpoint->peer_address, epoch,
+                                 endpoint->pair->qp_num);
+          channel->attach();
+          connections->confirm(*endpoint);
+        });
+      });
+}
+
+void link_core::accept_queue_pair(std::shared_ptr<path::verbs::connector::request> request) {
+  with_session([self = shared_from_this(), request](links::session& session) {
+    const auto on = request->said().carries;
+    const auto epoch = request->said().epoch;
+    if (!session.may_open(on, epoch)) return request->refuse();
+    session.channel_opened(on, epoch);
+    request->accept(self->fabric_->rdma()->queues_of(self->side_of(on).on(), on),
+                    [self, on, epoch](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
+                      if (failure.code() != errc{}) return self->channel_lost(on, epoch, failure);
+                      self->adopt_queue_pair(on, epoch, std::move(connected));
+                    });
   });
 }
 
@@ -270,6 +364,7 @@ void link_core::channel_failed(lane on, std::uint32_t epoch) {
 void link_core::linked() {
   peer_ = session_.peer().name;
   peer_incarnation_ = session_.peer().incarnation;
+  learn_rails(session_.peer());
   // The accepting end has settled this before it answered.
   if (!on_linked_) return tell_linked();
   fabric_->claim_name(shared_from_this(), [self = shared_from_this()](errc refusal) {
@@ -331,7 +426,7 @@ void link_core::finish(const error& why, std::function<void()> done) {
   auto both = std::shared_ptr<void>(nullptr, [done = std::move(done)](void*) {
     if (done) done();
   });
-  for (auto* side : {&realtime_, &data_}) side->run([side, why, both](links::engine&) { side->end(why); });
+  for (auto* side : {&realtime_, &data_}) side->run([side, why, both](links::engine&) { side->end(why, both); });
   if (auto linked = std::exchange(on_linked_, nullptr)) linked(why);
 }
 

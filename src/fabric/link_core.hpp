@@ -4,7 +4,9 @@
 
 #include "fabric/link_side.hpp"
 #include "link/session.hpp"
+#include "path/tcp/channel.hpp"
 #include "path/tcp/connect.hpp"
+#include "path/verbs/connect.hpp"
 
 #include "weft/metrics.hpp"
 
@@ -22,7 +24,7 @@ class fabric_core;
 class link_core final : public batched,
                         public links::session_host,
                         public path::listener,
-                        public path::tcp::driver,
+                        public path::driver,
                         public std::enable_shared_from_this<link_core> {
 public:
   using linked_handler = std::function<void(const error& failure)>;
@@ -64,6 +66,8 @@ public:
   void accept(boost::asio::ip::tcp::socket control, const wire::hello& peer);
   /// Takes over a channel, or refuses it when a newer one was opened.
   void accept_channel(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
+  /// Takes over a queue pair, or refuses it as accept_channel does.
+  void accept_queue_pair(std::shared_ptr<path::verbs::connector::request> request);
   /// This process closes it: `done` is called when both sides are fenced and all operations completed.
   void close(errc reason, std::function<void()> done = nullptr);
 
@@ -96,16 +100,29 @@ public:
   void sent(lane, std::uint64_t) override {}
   void writable(lane) override {}
 
-  // path::tcp::driver of the control connection
+  // path::driver of the control connection
   void batch_begins() override;
   void batch_ends() override;
   void channel_failed(lane on, std::uint32_t epoch, const error& why) override;
+  void channel_closed(lane, std::uint32_t) override {}
+  void protocol_broken(const error& how) override { break_off(how); }
 
 private:
   template <class Work>
   void with_session(Work&& work);
   void tell_linked();
   void accept_here(boost::asio::ip::tcp::socket control, const wire::hello& peer);
+  /// A rail of the peer that queue pairs can be dialled at.
+  struct peer_rail {
+    path::verbs::listening_rail at;
+    std::uint32_t failures = 0; ///< in a row
+    time_point retry_at{};
+  };
+  [[nodiscard]] peer_rail* rail_for(lane on);
+  void dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over);
+  void dial_connection(lane on, std::uint32_t epoch);
+  void adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected);
+  void learn_rails(const wire::hello& peer);
   void accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
   void set_timer();
   void finish(const error& why, std::function<void()> done);
@@ -120,6 +137,8 @@ private:
   std::shared_ptr<path::tcp::channel> control_;
   std::shared_ptr<path::tcp::channel> next_control_; ///< of a resumed session, until the old one is dropped
   std::function<void()> stop_dialling_;
+  std::vector<peer_rail> peer_rails_;
+  bool says_tcp_ = true; ///< whether it is news that a lane goes over tcp
   linked_handler on_linked_;
   std::vector<std::function<void(bool)>> probes_;
   boost::asio::steady_timer timer_;

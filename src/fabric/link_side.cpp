@@ -2,6 +2,9 @@
 
 #include "fabric/fabric_core.hpp"
 #include "fabric/link_core.hpp"
+#include "path/tcp/channel.hpp"
+
+#include <algorithm>
 
 #include <fmt/format.h>
 
@@ -14,46 +17,89 @@ std::shared_ptr<link_side> link_side::self() {
   return {core_.shared_from_this(), this};
 }
 
-void link_side::adopt(boost::asio::ip::tcp::socket socket, lane on, std::uint32_t epoch, bool answer) {
-  if (ended_) return;
-  // The peer opened a newer one: it has given up this one, and now it is fenced here too.
-  if (take_down(on)) engine_.channel_down(on);
-  auto& channel = channels_[static_cast<std::size_t>(on)];
-  worker_.channel_opened();
-  channel = std::make_shared<path::tcp::channel>(std::move(socket), on, epoch, engine_, *this);
+void link_side::adopt_connection(boost::asio::ip::tcp::socket connected, lane on, std::uint32_t epoch, bool answer) {
+  const auto channel = std::make_shared<path::tcp::channel>(std::move(connected), on, epoch, engine_, *this);
   if (answer) std::ignore = channel->post_message({.type = wire::frame_type::channel_answer, .epoch = epoch}, {});
-  channel->start();
-  engine_.channel_up(on, *channel);
+  adopt(on, channel, [channel] { channel->start(); });
+}
+
+void link_side::adopt(lane on, channel_pointer opened, std::function<void()> start) {
+  if (ended_) return discard(std::move(opened));
+  auto& at = of(on);
+  if (at.next) discard(std::move(at.next));
+  at.next = std::move(opened);
+  at.start = std::move(start);
+  // The peer opened a newer one: it has given up the one of now.
+  if (at.up) take_down(on, std::nullopt);
+  if (!at.up && !at.closing) bring_up(on);
+}
+
+void link_side::bring_up(lane on) {
+  auto& at = of(on);
+  if (!at.next || ended_) return;
+  at.up = std::exchange(at.next, nullptr);
+  worker_.channel_opened();
+  engine_.channel_up(on, *at.up);
+  std::exchange(at.start, nullptr)();
 }
 
 void link_side::drop(lane on, std::uint32_t epoch) {
-  auto& channel = channels_[static_cast<std::size_t>(on)];
-  if (channel && channel->epoch() == epoch) lose(on, error(errc::path_failed, "closed by the peer"));
+  auto& at = of(on);
+  const auto why = error(errc::path_failed, "closed by the peer");
+  if (at.up && at.up->epoch() == epoch) return lose(on, why);
+  if (at.next && at.next->epoch() == epoch) channel_failed(on, epoch, why);
 }
 
-/// Closes the lane's channel, which is the fence of this end. Null: there was none.
-std::shared_ptr<path::tcp::channel> link_side::take_down(lane on) {
-  auto channel = std::exchange(channels_[static_cast<std::size_t>(on)], nullptr);
-  if (!channel) return nullptr;
-  channel->close();
+/// Closes the lane's channel, which is the fence of this end. Where a reason is given the session hears of it.
+void link_side::take_down(lane on, std::optional<error> lost) {
+  auto& at = of(on);
+  at.closing = std::exchange(at.up, nullptr);
+  at.lost = std::move(lost);
   worker_.channel_closed();
-  return channel;
+  if (at.closing->close()) return fenced(on);
+  kept_ = self();
+}
+
+void link_side::fenced(lane on) {
+  auto& at = of(on);
+  const auto gone = std::exchange(at.closing, nullptr);
+  if (const auto why = std::exchange(at.lost, std::nullopt)) core_.channel_lost(on, gone->epoch(), *why);
+  engine_.channel_down(on);
+  bring_up(on);
+  finish_when_fenced();
+}
+
+void link_side::discard(channel_pointer unused) {
+  if (unused->close()) return;
+  kept_ = self();
+  discarded_.push_back(std::move(unused));
 }
 
 void link_side::lose(lane on, const error& why) {
-  const auto channel = take_down(on);
-  if (!channel) return;
-  core_.channel_lost(on, channel->epoch(), why);
-  engine_.channel_down(on);
+  if (of(on).up) take_down(on, why);
 }
 
-void link_side::end(const error& why) {
-  if (std::exchange(ended_, true)) return;
+void link_side::end(const error& why, std::shared_ptr<void> done) {
+  if (ended_) return;
+  ended_ = why;
+  end_done_ = std::move(done);
   for (std::size_t i = 0; i < lane_count; ++i) {
-    if (take_down(static_cast<lane>(i))) engine_.channel_down(static_cast<lane>(i));
+    auto& at = channels_[i];
+    if (at.next) discard(std::exchange(at.next, nullptr));
+    if (at.up) take_down(static_cast<lane>(i), std::nullopt);
   }
-  engine_.fail_all(why);
+  finish_when_fenced();
+}
+
+void link_side::finish_when_fenced() {
+  const bool fencing = !discarded_.empty() || std::any_of(channels_.begin(), channels_.end(),
+                                                          [](const lane_channels& each) { return bool(each.closing); });
+  if (fencing) return;
+  const auto here = std::exchange(kept_, nullptr);
+  if (!ended_ || std::exchange(over_, true)) return;
+  engine_.fail_all(*ended_);
   timer_.cancel();
+  end_done_.reset();
 }
 
 void link_side::flush_channels() {
@@ -98,8 +144,18 @@ void link_side::batch_begins() {
 }
 
 void link_side::channel_failed(lane on, std::uint32_t epoch, const error& why) {
-  const auto& channel = channels_[static_cast<std::size_t>(on)];
-  if (channel && channel->epoch() == epoch) lose(on, why);
+  auto& at = of(on);
+  if (at.up && at.up->epoch() == epoch) return lose(on, why);
+  if (!at.next || at.next->epoch() != epoch) return;
+  discard(std::exchange(at.next, nullptr));
+  core_.channel_lost(on, epoch, why);
+}
+
+void link_side::channel_closed(lane on, std::uint32_t epoch) {
+  auto& at = of(on);
+  if (at.closing && at.closing->epoch() == epoch) return fenced(on);
+  std::erase_if(discarded_, [epoch](const channel_pointer& each) { return each->epoch() == epoch; });
+  finish_when_fenced();
 }
 
 } // namespace weft::fabrics

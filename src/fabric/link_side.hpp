@@ -5,18 +5,23 @@
 
 #include "fabric/worker.hpp"
 #include "link/engine.hpp"
-#include "path/tcp/channel.hpp"
+#include "path/channel.hpp"
+#include "path/driver.hpp"
 
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <array>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <vector>
 
 namespace weft::fabrics {
 
 class link_core;
 
-class link_side final : public batched, public links::host, public path::tcp::driver {
+class link_side final : public batched, public links::host, public path::driver {
 public:
   link_side(worker& on, link_core& core, const tunables& limits, std::span<const lane> lanes, bool dialled);
 
@@ -37,12 +42,14 @@ public:
     });
   }
 
-  /// A channel is open. The accepting end answers the greeting on it first.
-  void adopt(boost::asio::ip::tcp::socket socket, lane on, std::uint32_t epoch, bool answer);
+  /// A connection that is a channel. The accepting end answers the greeting on it first.
+  void adopt_connection(boost::asio::ip::tcp::socket connected, lane on, std::uint32_t epoch, bool answer);
+  /// Takes over a channel, as soon as its predecessor is fenced; then `start` is called.
+  void adopt(lane on, std::shared_ptr<path::channel> opened, std::function<void()> start);
   /// The peer's end of this channel is gone.
   void drop(lane on, std::uint32_t epoch);
-  /// The link is over: closes the channels, ends every operation.
-  void end(const error& why);
+  /// The link is over: closes the channels, then ends every operation and drops `done`.
+  void end(const error& why, std::shared_ptr<void> done);
 
   // batched
   void batch_began(time_point now) override { engine_.advance(now); }
@@ -55,23 +62,42 @@ public:
   void operation_arrived(const links::incoming& begun) override;
   void protocol_broken(const error& how) override;
 
-  // path::tcp::driver
+  // path::driver
   void batch_begins() override;
   void batch_ends() override { worker_.end(); }
   void channel_failed(lane on, std::uint32_t epoch, const error& why) override;
+  void channel_closed(lane on, std::uint32_t epoch) override;
 
 private:
-  std::shared_ptr<path::tcp::channel> take_down(lane on);
+  using channel_pointer = std::shared_ptr<path::channel>;
+  struct lane_channels {
+    channel_pointer up;          ///< the engine's
+    channel_pointer closing;     ///< the engine's until it is fenced
+    channel_pointer next;        ///< waits for that
+    std::function<void()> start; ///< of the next
+    std::optional<error> lost;   ///< why the closing one goes, if the session is to hear of it
+  };
+
+  [[nodiscard]] lane_channels& of(lane on) noexcept { return channels_[static_cast<std::size_t>(on)]; }
+  void bring_up(lane on);
+  void take_down(lane on, std::optional<error> lost);
+  void fenced(lane on);
+  void discard(channel_pointer unused);
   void lose(lane on, const error& why);
+  void finish_when_fenced();
   void set_timer();
 
   worker& worker_;
   link_core& core_;
   links::engine engine_;
-  std::array<std::shared_ptr<path::tcp::channel>, lane_count> channels_;
+  std::array<lane_channels, lane_count> channels_;
+  std::vector<channel_pointer> discarded_; ///< never were the engine's; until they are fenced
+  std::shared_ptr<link_side> kept_;        ///< itself, as long as a channel is being fenced
   boost::asio::steady_timer timer_;
   time_point timer_due_ = time_point::max();
-  bool ended_ = false;
+  std::optional<error> ended_;
+  std::shared_ptr<void> end_done_;
+  bool over_ = false; ///< ended, with all channels fenced
 };
 
 } // namespace weft::fabrics

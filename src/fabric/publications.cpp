@@ -22,7 +22,7 @@ result<memory::piece_list> locate(const publication& target, std::span<const run
                    fmt::format("bytes up to {} of region '{}', which has {}", end, target.name, bytes.size()));
     }
     for (std::uint64_t i = 0; i < each.count; ++i) {
-      pieces.add(bytes.subspan(each.offset + i * each.stride, each.length));
+      pieces.add(bytes.subspan(each.offset + i * each.stride, each.length), target.part.owner.get());
     }
   }
   pieces.keep(target.part.owner);

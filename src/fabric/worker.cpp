@@ -47,13 +47,14 @@ void worker::place(const thread_plan& plan) {
 }
 
 void worker::run_until_stopped() {
-  if (poll_ == poll_mode::event) {
-    context_.run();
-    return;
-  }
   while (!context_.stopped()) {
-    look_around();
-    context_.run_one(); // asleep until something happens
+    if (poll_ != poll_mode::event) {
+      look_around();
+    } else {
+      while (look_at_sources()) {
+      }
+    }
+    if (arm_sources()) context_.run_one(); // asleep until something happens
   }
 }
 
@@ -61,7 +62,8 @@ void worker::run_until_stopped() {
 void worker::look_around() {
   auto until = time_point::min();
   while (!context_.stopped()) {
-    if (context_.poll() > 0) {
+    const bool seen = look_at_sources();
+    if (context_.poll() > 0 || seen) {
       until = time_point::min();
     } else if (poll_ == poll_mode::spin && channels_ > 0) {
       continue;
@@ -71,6 +73,26 @@ void worker::look_around() {
       return;
     }
   }
+}
+
+bool worker::look_at_sources() {
+  bool any = false;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (!sources_[i]->fetch()) continue;
+    any = true;
+    begin();
+    sources_[i]->deliver();
+    end();
+  }
+  return any;
+}
+
+/// False: something has happened meanwhile.
+bool worker::arm_sources() {
+  for (const auto& each : sources_) {
+    if (!each->arm()) return false;
+  }
+  return true;
 }
 
 worker::~worker() {
@@ -83,6 +105,7 @@ void worker::stop() {
   thread_.join();
   stopped_ = true;
   while (posting_ != 0) std::this_thread::yield();
+  sources_.clear();
   work_.reset();
   context_.drop_handlers();
 }

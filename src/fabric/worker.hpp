@@ -6,6 +6,7 @@
 #include "base/clock.hpp"
 #include "base/tunables.hpp"
 #include "lane/scheduler.hpp"
+#include "path/event_source.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -58,6 +59,8 @@ public:
   /// On the thread: a channel was opened or closed. With poll=spin the thread sleeps only while it has none.
   void channel_opened() noexcept { ++channels_; }
   void channel_closed() noexcept { --channels_; }
+  /// On the thread, for as long as it runs: it looks at `source` too.
+  void add(std::shared_ptr<path::event_source> source) { sources_.push_back(std::move(source)); }
   /// Of the present batch.
   [[nodiscard]] time_point now() const noexcept { return now_; }
 
@@ -84,6 +87,8 @@ private:
   void place(const thread_plan& plan);
   void run_until_stopped();
   void look_around();
+  [[nodiscard]] bool look_at_sources();
+  [[nodiscard]] bool arm_sources();
   void settle();
 
   /// Its queued handlers hold links, and so the fabric: they must go before the context can.
@@ -98,6 +103,7 @@ private:
   const poll_mode poll_;
   const duration spin_;
   lanes::scheduler rail_;
+  std::vector<std::shared_ptr<path::event_source>> sources_;
   std::vector<std::shared_ptr<batched>> touched_;
   time_point now_{};
   int depth_ = 0;

@@ -10,6 +10,7 @@
 #include "link/outbox.hpp"
 #include "link/round.hpp"
 #include "path/channel.hpp"
+#include "wire/grant.hpp"
 
 #include <array>
 #include <deque>
@@ -85,6 +86,9 @@ public:
 
   /// The time of the events that follow.
   void advance(time_point now) noexcept { now_ = now; }
+
+  /// Whether grants name the memory they grant, for channels that need it; settled before anything begins.
+  void name_memory(bool named) noexcept { names_memory_ = named; }
 
   // Operations of this end.
   /// Returns 0 when it ended during the call (queue_full): `owner` has been completed then.
@@ -195,7 +199,7 @@ private:
   void message_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void request_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   bool refuse_request(operation_id id, const wire::request& terms);
-  void grant_arrived(const wire::frame_header& header);
+  void grant_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void response_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void progress_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void cancel_arrived(const wire::frame_header& header);
@@ -259,6 +263,8 @@ private:
   std::uint64_t ours_bytes_ = 0;
   std::uint32_t theirs_begun_ = 0;
   engine_counters counters_;
+  bool names_memory_ = false;
+  std::vector<std::byte> grant_; ///< being put into a request
   bool broken_ = false;
   std::optional<error> over_; ///< fail_all was called: nothing begins any more
 };

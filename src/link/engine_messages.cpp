@@ -101,7 +101,7 @@ void engine::frame_arrived(lane on, const wire::frame_header& header, std::span<
 void engine::message_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
   switch (header.type) {
     case wire::frame_type::request: return request_arrived(header, body);
-    case wire::frame_type::grant: return grant_arrived(header);
+    case wire::frame_type::grant: return grant_arrived(header, body);
     case wire::frame_type::response: return response_arrived(header, body);
     case wire::frame_type::progress: return progress_arrived(header, body);
     case wire::frame_type::cancel: return cancel_arrived(header);
@@ -121,6 +121,8 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   if (outbox_.size() > limits_.message_window + 4 * std::size_t{limits_.operations_max}) {
     return broken("requests without acknowledgements");
   }
+  auto granted = wire::decode_grant(in.take(terms->grant_length), terms->length);
+  if (!granted) return broken(granted.error().where());
   if (refuse_request(header.transfer, *terms)) return;
 
   auto& op = add(header.transfer);
@@ -130,6 +132,7 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   op.now = phase::asked;
   op.terms = *terms;
   op.slices = {terms->length, terms->slice_size};
+  op.granted = std::move(*granted);
   op.ending.verified = terms->verify;
   op.stall = limits_.stall_default;
   const auto deadline = terms->time_left_ns == 0
@@ -148,10 +151,13 @@ bool engine::refuse_request(operation_id id, const wire::request& terms) {
   return true;
 }
 
-void engine::grant_arrived(const wire::frame_header& header) {
+void engine::grant_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
   auto* op = find(header.transfer);
   if (op == nullptr || !op->ours || !op->out || op->now != phase::asked) return;
   if (header.argument == 0) return broken("grant without a window");
+  auto granted = wire::decode_grant(body, op->slices.length);
+  if (!granted) return broken(granted.error().where());
+  op->out->granted = std::move(*granted);
   op->now = phase::moving;
   op->last_progress = now_;
   op->out->window = header.argument;

@@ -78,7 +78,8 @@ operation_id engine::start(operation_request&& asked, std::unique_ptr<completion
   } else if (asked.kind == wire::operation_kind::read) {
     open_receiver(op, std::move(asked.pieces), op.terms.window);
   }
-  const auto too_large = asked.payload.size() > wire::largest_message - wire::request_fixed_size;
+  const auto most = wire::largest_message - wire::request_fixed_size - (op.in ? wire::most_grant_size : 0);
+  const auto too_large = asked.payload.size() > most;
   if (over_ || too_large) {
     end_early(op, over_ ? *over_ : error(errc::too_large, "the request does not fit one frame"));
     return 0;
@@ -106,7 +107,11 @@ void engine::begin(operation& op, std::span<const std::byte> payload) {
     op.terms.time_left_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(left).count());
   }
   auto& message = push(wire::frame_type::request, op.id);
+  grant_.clear();
+  if (op.in && names_memory_) wire::encode_grant(op.in->pieces, grant_);
+  op.terms.grant_length = static_cast<std::uint32_t>(grant_.size());
   wire::encode(op.terms, message.body);
+  message.body.insert(message.body.end(), grant_.begin(), grant_.end());
   message.body.insert(message.body.end(), payload.begin(), payload.end());
   op.now = op.in ? phase::moving : phase::asked;
   schedule(op);
@@ -139,7 +144,9 @@ void engine::accept_write(operation_id id, memory::piece_list pieces, std::uniqu
   op->now = phase::moving;
   op->last_progress = now_;
   open_receiver(*op, std::move(pieces), limits_.transfer_window.value());
-  push(wire::frame_type::grant, id).header.argument = op->in->window;
+  auto& grant = push(wire::frame_type::grant, id);
+  grant.header.argument = op->in->window;
+  if (names_memory_) wire::encode_grant(op->in->pieces, grant.body);
   schedule(*op);
   if (op->in->verified.full()) receiver_progressed(*op);
 }
@@ -155,6 +162,7 @@ void engine::supply_read(operation_id id, memory::piece_list pieces, std::vector
   op->now = phase::moving;
   op->last_progress = now_;
   open_sender(*op, std::move(pieces), std::move(crcs), op->terms.window);
+  op->out->granted = std::move(op->granted);
   schedule(*op);
   if (op->slices.length > 0) return make_ready(*op);
   // No bytes can show that a read of nothing succeeded.

@@ -26,6 +26,9 @@ void engine::make_ready(operation& op) {
   auto& out = *op.out;
   auto& state = state_of(op);
   if (state.channel == nullptr) want_channel(state);
+  if (state.channel != nullptr && state.channel->can().needs_grant && out.granted.empty() && op.slices.length > 0) {
+    return broken("a grant without the memory that it grants");
+  }
   const bool window_open = out.unverified < out.window;
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
   state.round.push_back(op);
@@ -88,7 +91,7 @@ bool engine::send_slice(lane_state& on, operation& op, std::uint32_t index) {
   if (checked) {
     header.body_crc = out.crcs.empty() ? crc_of(out.pieces, header.offset, header.body_length) : out.crcs[index];
   }
-  const auto taken = on.channel->post_slice(header, out.pieces);
+  const auto taken = on.channel->post_slice(header, out.pieces, out.granted);
   if (taken == path::posted::refused) return false;
   acknowledged_ = received_;
   if (taken == path::posted::pending) ++out.posts;

@@ -5,6 +5,7 @@
 #include "base/clock.hpp"
 #include "link/bitmap.hpp"
 #include "link/timers.hpp"
+#include "memory/granted.hpp"
 #include "memory/pieces.hpp"
 #include "wire/bodies.hpp"
 
@@ -75,6 +76,7 @@ struct sender {
   bitmap verified;                  ///< what the receiver told
   std::uint32_t next = 0;           ///< the first slice that was never given to a channel
   std::vector<std::uint32_t> again; ///< to be given to another channel: the last one was fenced, or they were refused
+  memory::granted_list granted;     ///< where they go at the peer; empty when it did not say
   std::uint64_t window = 0;
   std::uint64_t unverified = 0; ///< bytes given to a channel and not known to be verified
   std::uint32_t posts = 0;      ///< slices that a channel still reads
@@ -115,6 +117,7 @@ struct operation : timed {
   std::optional<receiver> in;
   outcome ending;
   std::vector<std::byte> waiting_payload; ///< queued: the request's payload
+  memory::granted_list granted;           ///< the peer's read, until it is supplied
   bool answered = false;                  ///< ours: the response is here; the peer's: it was sent
   bool keep_progress = false;             ///< ours: an error tells which slices were verified
   bool peer_gone = false;                 ///< the peer cancelled it: nobody waits for a response

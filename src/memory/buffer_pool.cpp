@@ -1,9 +1,6 @@
 #include "memory/buffer_pool.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <new>
 #include <numeric>
 
 namespace weft::memory {
@@ -15,18 +12,15 @@ std::size_t blocks_for(std::uint64_t bytes) noexcept {
 
 } // namespace
 
-buffer_pool::buffer_pool(std::uint64_t bytes) {
-  const auto length = std::max(blocks_for(bytes), std::size_t{4}) * block_size;
-  auto* memory = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  bytes_ = {static_cast<std::byte*>(memory), length};
-  // Lent from the back: the same few blocks are used again and stay in the cache.
-  free_.resize(length / block_size);
-  std::iota(free_.rbegin(), free_.rend(), 0U);
+std::uint64_t buffer_pool::size_for(std::uint64_t bytes) noexcept {
+  return std::max(blocks_for(bytes), std::size_t{4}) * block_size;
 }
 
-buffer_pool::~buffer_pool() {
-  ::munmap(bytes_.data(), bytes_.size());
+buffer_pool::buffer_pool(std::shared_ptr<const registration> memory)
+    : memory_(std::move(memory)), bytes_(memory_->bytes) {
+  // Lent from the back: the same few blocks are used again and stay in the cache.
+  free_.resize(bytes_.size() / block_size);
+  std::iota(free_.rbegin(), free_.rend(), 0U);
 }
 
 std::uint64_t buffer_pool::most() const noexcept {
@@ -93,7 +87,7 @@ piece_list buffer_pool::lease::pieces(std::uint64_t offset, std::uint64_t length
   for (std::size_t i = offset / block_size; length > 0; ++i) {
     const auto skip = offset % block_size;
     const auto part = std::min(length, block_size - skip);
-    list.add(block(i).subspan(skip, part));
+    list.add(block(i).subspan(skip, part), from_->memory_.get());
     offset += part;
     length -= part;
   }

@@ -42,9 +42,11 @@ public:
 
   using granted = std::function<void(std::shared_ptr<lease>)>;
 
-  /// `bytes` of address space; pages are only used once they were lent.
-  explicit buffer_pool(std::uint64_t bytes);
-  ~buffer_pool();
+  /// Lends `memory`, in whole blocks: what is left over is not used.
+  explicit buffer_pool(std::shared_ptr<const registration> memory);
+
+  /// How much memory a pool of `bytes` needs: whole blocks, and at least four.
+  [[nodiscard]] static std::uint64_t size_for(std::uint64_t bytes) noexcept;
 
   /// The most that one acquire may ask for.
   [[nodiscard]] std::uint64_t most() const noexcept;
@@ -64,7 +66,8 @@ private:
   [[nodiscard]] bool has_room(const void* borrower, std::size_t blocks) const;
   [[nodiscard]] std::shared_ptr<lease> take(const void* borrower, std::size_t blocks);
 
-  std::span<std::byte> bytes_;
+  std::shared_ptr<const registration> memory_;
+  std::span<std::byte> bytes_; ///< of it
   std::mutex mutex_;
   std::vector<std::uint32_t> free_;
   std::unordered_map<const void*, std::size_t> lent_; ///< blocks, by borrower

@@ -3,6 +3,7 @@
 // slice. Backends: tcp/, sim/.
 #pragma once
 
+#include "memory/granted.hpp"
 #include "memory/pieces.hpp"
 #include "wire/frame.hpp"
 
@@ -20,6 +21,8 @@ struct capabilities {
   /// end has got its channel_up: that end would not know what to fence. Otherwise slices are placed where
   /// listener::slice_space says.
   bool one_sided = false;
+  /// It takes slices only of transfers whose grant names the memory they go to.
+  bool needs_grant = false;
 };
 
 /// How far a posted slice got.
@@ -43,9 +46,14 @@ public:
 
   /// Whether post_slice would take a slice now. False counts as a refusal: listener::writable follows.
   [[nodiscard]] virtual bool takes_slices() const noexcept = 0;
-  /// Takes header.body_length bytes of `pieces` from header.offset on, to be sent by flush() at the latest. `pieces`
-  /// must stay as it is until sent.
-  [[nodiscard]] virtual posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces) = 0;
+  /// Takes header.body_length bytes of `pieces` from header.offset on, to be sent by flush() at the latest, to the same
+  /// place in `granted`. Both must stay as they are until sent.
+  [[nodiscard]] virtual posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+                                          const memory::granted_list& granted) = 0;
+
+  /// The fence of this end: begins it. True: it is over, nothing is read, written or reported any more. False:
+  /// driver::channel_closed says so, and what had arrived before may still be told.
+  [[nodiscard]] virtual bool close() = 0;
 
   /// Hands on what was posted: called behind each run of slices, and at the end of a batch of events. Tells
   /// listener::sent of those slices that need their memory no more.

@@ -26,7 +26,7 @@ private:
     std::uint64_t offset;
     std::uint64_t length;
     std::span<std::byte> to;
-    std::shared_ptr<const void> owner;
+    std::shared_ptr<const registration> owner;
     std::vector<std::size_t> refused_by; ///< replicas that cannot give it
     error failure;                       ///< the most telling of theirs
   };

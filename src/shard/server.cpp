@@ -8,10 +8,10 @@
 namespace weft::shards {
 
 server_core::server_core(std::shared_ptr<fabrics::fabric_core> fabric, std::unique_ptr<system_calls> calls,
-                         std::unique_ptr<file_store> store)
+                         std::unique_ptr<file_store> store, pool_memory pools)
     : fabric_(std::move(fabric)), calls_(std::move(calls)), store_(std::move(store)),
-      read_pool_(std::make_shared<memory::buffer_pool>(fabric_->limits().pool_bytes.value())),
-      write_pool_(std::make_shared<memory::buffer_pool>(fabric_->limits().pool_bytes.value())),
+      read_pool_(std::make_shared<memory::buffer_pool>(std::move(pools.first))),
+      write_pool_(std::make_shared<memory::buffer_pool>(std::move(pools.second))),
       disk_(fabric_->limits().shard_threads) {}
 
 void server_core::stop() {
@@ -136,8 +136,15 @@ result<shard_server> shard_server::open(fabric& on, const std::filesystem::path&
   for (const auto& damaged : (*store)->damaged_manifests()) {
     on.core()->log().warning("{}: manifest {} is damaged; its shard is not served", folder.string(), damaged);
   }
+  const auto pool_bytes = memory::buffer_pool::size_for(on.core()->limits().pool_bytes.value());
+  auto for_reads = on.core()->allocate(pool_bytes);
+  if (!for_reads) return for_reads.error();
+  auto for_writes = on.core()->allocate(pool_bytes);
+  if (!for_writes) return for_writes.error();
   const std::shared_ptr<shards::server_core> core(
-      new shards::server_core(on.core(), std::move(calls), std::move(*store)), delete_unless_forked());
+      new shards::server_core(on.core(), std::move(calls), std::move(*store),
+                              {std::move(*for_reads), std::move(*for_writes)}),
+      delete_unless_forked());
   if (options.scrub) core->scrub(*options.scrub, std::move(options.on_fault));
   on.core()->serve(fabrics::service_id::shards, core);
   return shard_server(core);

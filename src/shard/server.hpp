@@ -22,8 +22,11 @@ namespace weft::shards {
 
 class server_core final : public fabrics::service, public std::enable_shared_from_this<server_core> {
 public:
+  /// For what is read from the store, and for what is put there.
+  using pool_memory = std::pair<std::shared_ptr<const registration>, std::shared_ptr<const registration>>;
+
   server_core(std::shared_ptr<fabrics::fabric_core> fabric, std::unique_ptr<system_calls> calls,
-              std::unique_ptr<file_store> store);
+              std::unique_ptr<file_store> store, pool_memory pools);
 
   void arrived(const fabrics::call& begun, std::span<const std::byte> payload) override;
   void link_ended() override;

@@ -21,6 +21,12 @@ void encode(const hello& value, std::vector<std::byte>& out) {
       .integer(value.session_epoch)
       .integer(value.features)
       .integer(value.required);
+  if (value.rails.empty()) return;
+  writer to(out);
+  to.integer(static_cast<std::uint8_t>(value.rails.size()));
+  for (const auto& each : value.rails) {
+    to.integer(each.rail).integer(std::uint8_t{each.v6}).bytes(each.address).integer(each.port);
+  }
 }
 
 result<hello> decode_hello(std::span<const std::byte> body) {
@@ -32,6 +38,19 @@ result<hello> decode_hello(std::span<const std::byte> body) {
   value.session_epoch = in.integer<std::uint32_t>();
   value.features = in.integer<std::uint64_t>();
   value.required = in.integer<std::uint64_t>();
+  if (in.ok() && in.left() > 0) {
+    const std::size_t count = in.integer<std::uint8_t>();
+    if (count > most_rail_addresses) return malformed("hello: rails");
+    for (std::size_t i = 0; i < count; ++i) {
+      auto& each = value.rails.emplace_back();
+      each.rail = in.integer<std::uint8_t>();
+      each.v6 = in.integer<std::uint8_t>() != 0;
+      const auto address = in.take(each.address.size());
+      if (!in.ok() || each.rail >= most_rails) return malformed("hello: rails");
+      std::copy(address.begin(), address.end(), each.address.begin());
+      each.port = in.integer<std::uint16_t>();
+    }
+  }
   // The name goes into logs and onto terminals. A later version may append fields: what follows is not an error.
   const bool printable = std::all_of(value.name.begin(), value.name.end(),
                                      [](unsigned char letter) { return letter >= 0x20 && letter != 0x7f; });
@@ -64,7 +83,7 @@ void encode(const request& value, std::vector<std::byte>& out) {
       .integer(value.length)
       .integer(value.window)
       .integer(value.time_left_ns)
-      .integer(std::uint32_t{0}); // reserved
+      .integer(value.grant_length);
 }
 
 result<request> decode_request(reader& in) {
@@ -77,9 +96,9 @@ result<request> decode_request(reader& in) {
   value.length = in.integer<std::uint64_t>();
   value.window = in.integer<std::uint64_t>();
   value.time_left_ns = in.integer<std::uint64_t>();
-  std::ignore = in.integer<std::uint32_t>();
-  if (!in.ok() || kind > static_cast<std::uint8_t>(operation_kind::read) || carries >= lane_count ||
-      verify > static_cast<std::uint8_t>(verify_mode::wire)) {
+  value.grant_length = in.integer<std::uint32_t>();
+  if (!in.ok() || value.grant_length > in.left() || kind > static_cast<std::uint8_t>(operation_kind::read) ||
+      carries >= lane_count || verify > static_cast<std::uint8_t>(verify_mode::wire)) {
     return malformed("request");
   }
   value.kind = static_cast<operation_kind>(kind);
@@ -95,6 +114,7 @@ result<request> decode_request(reader& in) {
   } else if (value.length != 0) {
     return malformed("request: length without a transfer");
   }
+  if (value.grant_length != 0 && value.kind != operation_kind::read) return malformed("request: a grant of nothing");
   return value;
 }
 

@@ -8,11 +8,25 @@
 #include "weft/config.hpp"
 #include "weft/lane.hpp"
 
+#include <array>
 #include <string>
+#include <vector>
 
 namespace weft::wire {
 
 inline constexpr std::size_t longest_peer_name = 255;
+
+/// Where a rail of a process takes queue pairs.
+struct rail_address {
+  std::uint8_t rail = 0; ///< which of the keys in its grants belongs to it
+  bool v6 = false;
+  std::array<std::byte, 16> address{}; ///< network order; the first four bytes of it for IPv4
+  std::uint16_t port = 0;
+
+  friend bool operator==(const rail_address&, const rail_address&) = default;
+};
+
+inline constexpr std::size_t most_rail_addresses = 64;
 
 /// Features a process offers; the link uses those that both ends have. Unknown bits of `required` end the handshake.
 struct hello {
@@ -21,7 +35,8 @@ struct hello {
   id128 session;                   ///< the session to open or take over; its owner chose it at random
   std::uint32_t session_epoch = 0; ///< counts the connections of the session, from 1
   std::uint64_t features = 0;
-  std::uint64_t required = 0; ///< of these, the peer must know
+  std::uint64_t required = 0;           ///< of these, the peer must know
+  std::vector<rail_address> rails = {}; ///< with an RDMA device; the peer dials them, and keeps grants for them
 
   friend bool operator==(const hello&, const hello&) = default;
 };
@@ -43,7 +58,7 @@ void encode(const channel_hello& value, std::vector<std::byte>& out);
 
 enum class operation_kind : std::uint8_t { request, write, read };
 
-/// The fixed part of a request; the caller's payload follows it in the body.
+/// The fixed part of a request; the grant of a read follows it in the body, then the caller's payload.
 struct request {
   std::uint16_t service = 0;
   operation_kind kind{};
@@ -53,6 +68,7 @@ struct request {
   std::uint64_t length = 0;       ///< bytes of the transfer, 0 for a plain request
   std::uint64_t window = 0;       ///< read: bytes that may be under way unverified
   std::uint64_t time_left_ns = 0; ///< until the caller's deadline, when this was sent
+  std::uint32_t grant_length = 0; ///< read: bytes of the grant (wire/grant.hpp)
 
   friend bool operator==(const request&, const request&) = default;
 };
@@ -60,7 +76,7 @@ struct request {
 inline constexpr std::size_t request_fixed_size = 37;
 
 void encode(const request& value, std::vector<std::byte>& out);
-/// Leaves `in` at the payload. Checks lane, kind, verify, and that slice_size fits length.
+/// Leaves `in` at the grant. Checks lane, kind, verify, and that slice_size fits length.
 [[nodiscard]] result<request> decode_request(reader& in);
 
 /// Consecutive slices that the receiver has verified, or refuses because their CRC does not match.

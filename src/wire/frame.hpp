@@ -19,6 +19,8 @@ inline constexpr std::uint32_t largest_message = 64 * 1024 + 4096;
 /// All slices of a transfer but the last have one size in this range; a shorter transfer is one slice.
 inline constexpr std::uint32_t smallest_slice = 64 * 1024;
 inline constexpr std::uint32_t largest_slice = 1024 * 1024;
+/// Rails of one process that have an RDMA device.
+inline constexpr std::size_t most_rails = 16;
 
 enum class frame_type : std::uint8_t {
   // Session frames, on the control connection (the two hellos open a connection of either kind).

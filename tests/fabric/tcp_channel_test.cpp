@@ -21,7 +21,7 @@ using asio::ip::tcp;
 namespace {
 
 /// What a channel tells, and where it may put payload.
-struct recorder final : path::listener, path::tcp::driver {
+struct recorder final : path::listener, path::driver {
   void frame_arrived(lane, const wire::frame_header& header, std::span<const std::byte> body) override {
     frames.push_back(header);
     bodies.emplace_back(body.begin(), body.end());
@@ -45,6 +45,8 @@ struct recorder final : path::listener, path::tcp::driver {
   void batch_begins() override { ++batches; }
   void batch_ends() override { --batches; }
   void channel_failed(lane, std::uint32_t, const error& why) override { failure = why; }
+  void channel_closed(lane, std::uint32_t) override {}
+  void protocol_broken(const error& how) override { failure = how; }
 
   std::vector<wire::frame_header> frames;
   std::vector<std::vector<std::byte>> bodies;
@@ -175,7 +177,7 @@ TEST_CASE("messages and slices leave in the order in which they were posted") {
   const memory::piece_list pieces(bytes, nullptr);
   const auto body = counting(100);
   CHECK(with.channel->post_message(message(1, 100), body));
-  CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces) != path::posted::refused);
+  CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces, {}) != path::posted::refused);
   CHECK(with.channel->post_message(message(2, 100), body));
   with.channel->flush();
   std::vector<std::byte> got(3 * wire::header_size + 200 + bytes.size());
@@ -200,7 +202,7 @@ TEST_CASE("slices that were posted together leave together, each told of when it
   for (std::uint64_t i = 0; i < 3; ++i) {
     auto header = slice(i * 100'000, 100'000);
     header.transfer = i;
-    CHECK(with.channel->post_slice(header, pieces) == path::posted::pending);
+    CHECK(with.channel->post_slice(header, pieces, {}) == path::posted::pending);
     std::array<std::byte, wire::header_size> encoded;
     wire::encode(header, encoded);
     expected.insert(expected.end(), encoded.begin(), encoded.end());
@@ -227,12 +229,12 @@ TEST_CASE("a full socket refuses, holds what it took, and says when it takes mor
   std::size_t taken = 0;
   // The connection's buffers take some: it is full when a slice is not sent any more.
   while (with.seen.transfers_sent.size() == taken) {
-    CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces) == path::posted::pending);
+    CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces, {}) == path::posted::pending);
     ++taken;
     with.channel->flush();
   }
   CHECK_FALSE(with.channel->takes_slices());
-  CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces) == path::posted::refused);
+  CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces, {}) == path::posted::refused);
   // Messages wait, up to a bound; a marker always has room.
   std::size_t messages = 0;
   const auto body = counting(60'000);

@@ -33,12 +33,14 @@ struct channel final : path::channel {
     return true;
   }
   [[nodiscard]] bool takes_slices() const noexcept override { return room && slices.size() < 4; }
-  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces) override {
+  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+                                        const memory::granted_list&) override {
     require(open, "no slice is posted to a closed channel");
     if (!takes_slices()) return path::posted::refused;
     slices.push_back({&pieces, header});
     return path::posted::pending;
   }
+  [[nodiscard]] bool close() override { return true; }
   void flush() override {}
 
   bool open = false;

@@ -25,10 +25,12 @@ struct fake_channel final : path::channel {
     return true;
   }
   [[nodiscard]] bool takes_slices() const noexcept override { return true; }
-  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, const memory::piece_list&) override {
+  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, const memory::piece_list&,
+                                        const memory::granted_list&) override {
     slices.push_back(header);
     return path::posted::pending;
   }
+  [[nodiscard]] bool close() override { return true; }
   void flush() override {}
 
   [[nodiscard]] std::vector<wire::frame_header> of(frame_type type) const {

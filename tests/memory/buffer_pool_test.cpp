@@ -26,10 +26,15 @@ struct borrower {
   std::vector<std::shared_ptr<buffer_pool::lease>> leases;
 };
 
+std::shared_ptr<buffer_pool> pool_of(std::size_t blocks) {
+  const auto bytes = std::make_shared<std::vector<std::byte>>(blocks * block);
+  return std::make_shared<buffer_pool>(std::make_shared<const weft::registration>(*bytes, [bytes] {}));
+}
+
 } // namespace
 
 TEST_CASE("a lease has room for what was asked, in whole blocks") {
-  auto pool = std::make_shared<buffer_pool>(8 * block);
+  auto pool = pool_of(8);
   borrower one;
   one.acquire(*pool, block + 1);
   REQUIRE(one.leases.size() == 1);
@@ -45,7 +50,7 @@ TEST_CASE("a lease has room for what was asked, in whole blocks") {
 }
 
 TEST_CASE("no two leases share a byte") {
-  auto pool = std::make_shared<buffer_pool>(8 * block);
+  auto pool = pool_of(8);
   borrower one;
   borrower other;
   for (int i = 0; i < 4; ++i) {
@@ -62,7 +67,7 @@ TEST_CASE("no two leases share a byte") {
 }
 
 TEST_CASE("one borrower gets half of the pool at most, and the rest stays for others") {
-  auto pool = std::make_shared<buffer_pool>(8 * block);
+  auto pool = pool_of(8);
   CHECK(pool->most() == 4 * block);
   borrower greedy;
   for (int i = 0; i < 6; ++i) greedy.acquire(*pool, block);
@@ -76,7 +81,7 @@ TEST_CASE("one borrower gets half of the pool at most, and the rest stays for ot
 }
 
 TEST_CASE("who waits is served in order") {
-  auto pool = std::make_shared<buffer_pool>(4 * block);
+  auto pool = pool_of(4);
   borrower holder;
   borrower also;
   holder.acquire(*pool, 2 * block);
@@ -102,7 +107,7 @@ TEST_CASE("who waits is served in order") {
 }
 
 TEST_CASE("a large wish of one borrower is not overtaken by its own small ones") {
-  auto pool = std::make_shared<buffer_pool>(8 * block);
+  auto pool = pool_of(8);
   borrower one;
   one.acquire(*pool, 3 * block);
   one.acquire(*pool, 2 * block); // waits: beyond its share
@@ -114,7 +119,7 @@ TEST_CASE("a large wish of one borrower is not overtaken by its own small ones")
 }
 
 TEST_CASE("many threads borrow and return") {
-  auto pool = std::make_shared<buffer_pool>(8 * block);
+  auto pool = pool_of(8);
   std::vector<std::thread> threads;
   std::atomic<int> lent = 0;
   for (int t = 0; t < 4; ++t) {

@@ -44,7 +44,7 @@ TEST_CASE("gathering stops when there is no more room") {
 }
 
 TEST_CASE("a list keeps what it points into") {
-  auto owner = std::make_shared<int>(1);
+  const auto owner = std::make_shared<const weft::registration>(part(0, 10), nullptr);
   {
     piece_list list(part(0, 10), owner);
     CHECK(owner.use_count() == 2);

@@ -172,7 +172,8 @@ bool end::takes_slices() const noexcept {
   return false;
 }
 
-posted end::post_slice(const wire::frame_header& header, const memory::piece_list& pieces) {
+posted end::post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+                       const memory::granted_list&) {
   // Now and then a queue is full though it said otherwise a moment ago.
   const bool full = !room() || (queued_ > 0 && in_.world.random.chance(0.05));
   if (state_ != state::open || full) {

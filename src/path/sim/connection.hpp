@@ -69,7 +69,7 @@ public:
   /// From now on messages and slices go to `to`.
   void listen(lane on, path::listener& to, std::uint32_t epoch);
   /// True when it is closed at once; else end_owner::closed follows.
-  bool close();
+  bool close() override;
   /// The process died: nothing is read, written or called any more.
   void die();
   /// The process takes nothing while paused, though one-sided payload still lands.
@@ -85,7 +85,8 @@ public:
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
   [[nodiscard]] bool takes_slices() const noexcept override;
-  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces) override;
+  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+                                  const memory::granted_list& granted) override;
   void flush() override {}
 
 private:

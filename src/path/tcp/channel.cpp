@@ -32,13 +32,14 @@ void channel::start() {
   wait_readable();
 }
 
-void channel::close() noexcept {
-  if (std::exchange(closed_, true)) return;
+bool channel::close() noexcept {
+  if (std::exchange(closed_, true)) return true;
   first_slice_ = slice_count_ = 0;
   error_code ignored;
   // A child of this process may hold the descriptor too; the peer is to see the end all the same.
   socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_both, ignored);
   socket_.close(ignored);
+  return true;
 }
 
 void channel::fail(const error& why) {
@@ -226,7 +227,8 @@ bool channel::takes_slices() const noexcept {
   return !waiting_ && !closed_ && after_.empty() && slice_count_ < most_slices && slice_bytes_ < most_gathered;
 }
 
-posted channel::post_slice(const wire::frame_header& header, const memory::piece_list& pieces) {
+posted channel::post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+                           const memory::granted_list&) {
   if (!takes_slices()) return posted::refused;
   auto& added = slices_[slice_count_++];
   wire::encode(header, added.header);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "path/channel.hpp"
+#include "path/driver.hpp"
 
 #include "weft/error.hpp"
 
@@ -17,18 +18,6 @@
 
 namespace weft::path::tcp {
 
-/// The owner of a channel: brackets the events it delivers, and hears of its end.
-class driver {
-public:
-  virtual void batch_begins() = 0;
-  virtual void batch_ends() = 0;
-  /// The connection broke or what came is no frame; the channel has closed itself. Inside a batch.
-  virtual void channel_failed(lane on, std::uint32_t epoch, const error& why) = 0;
-
-protected:
-  ~driver() = default;
-};
-
 class channel final : public path::channel, public std::enable_shared_from_this<channel> {
 public:
   /// Listener and driver must live until close() or channel_failed.
@@ -36,14 +25,15 @@ public:
 
   /// Begins to read.
   void start();
-  /// Nothing is read, written or reported any more once it returns. Idempotent.
-  void close() noexcept;
+  /// Ends at once. Idempotent.
+  bool close() noexcept override;
 
   [[nodiscard]] capabilities can() const noexcept override { return {}; }
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
   [[nodiscard]] bool takes_slices() const noexcept override;
-  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces) override;
+  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+                                  const memory::granted_list& granted) override;
   void flush() override;
 
 private:

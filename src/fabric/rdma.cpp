@@ -1,0 +1,83 @@
+#include "fabric/rdma.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace weft::fabrics {
+
+using namespace path::verbs;
+
+result<std::unique_ptr<rdma>> rdma::open(const calls& by, const tunables& limits, const logger& log,
+                                         const std::string& thread_names) {
+  if (limits.transport == transport_choice::tcp) return std::unique_ptr<rdma>();
+  auto rails = std::make_shared<const rail_set>(rail_set::find(by));
+  std::string why;
+  for (const auto& each : rails->unusable()) {
+    log.info("rail {} is not used: {}", each.name, each.why);
+    why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", each.name, each.why);
+  }
+  if (rails->rails().empty()) {
+    if (limits.transport != transport_choice::verbs) return std::unique_ptr<rdma>();
+    return error(errc::no_path, fmt::format("transport=verbs, and no RDMA rail can be used: {}",
+                                            why.empty() ? "this host has no RDMA device" : why));
+  }
+  std::unique_ptr<rdma> opened(new rdma(std::move(rails), limits));
+  auto connections = connector::open(by, *opened->rails_, limits, log, thread_names + "-rdma");
+  if (!connections) return connections.error();
+  opened->connections_ = std::move(*connections);
+  for (const auto& each : opened->rails_->rails()) log.debug("rail {} can be used", each.name);
+  return opened;
+}
+
+void rdma::listen(connector::asked handler) {
+  for (const auto& each : connections_->listen(std::move(handler))) {
+    if (offered_.size() < wire::most_rail_addresses) offered_.push_back(to_wire(each));
+  }
+}
+
+connector::queues_on rdma::queues_of(worker& thread, lane on) {
+  return [this, &thread, on](const rail& rail) { return find(thread, on, rail); };
+}
+
+result<std::shared_ptr<queues>> rdma::find(worker& thread, lane on, const rail& rail) {
+  const std::lock_guard lock(mutex_);
+  auto& known = queues_[{&thread, on, rail.index}];
+  if (known) return known;
+  auto made = queues::open(rail, thread.executor(), limits_);
+  if (!made) return made.error();
+  known = std::move(*made);
+  thread.run([&thread, added = known] { thread.add(added); });
+  return known;
+}
+
+void rdma::stop() {
+  connections_->stop();
+  const std::lock_guard lock(mutex_);
+  queues_.clear();
+}
+
+wire::rail_address to_wire(const listening_rail& from) {
+  wire::rail_address to{.rail = from.rail, .v6 = from.at.address().is_v6(), .address = {}, .port = from.at.port()};
+  const auto copy = [&to](const auto& bytes) { std::memcpy(to.address.data(), bytes.data(), bytes.size()); };
+  to.v6 ? copy(from.at.address().to_v6().to_bytes()) : copy(from.at.address().to_v4().to_bytes());
+  return to;
+}
+
+listening_rail from_wire(const wire::rail_address& from) {
+  namespace ip = boost::asio::ip;
+  ip::address address;
+  if (from.v6) {
+    ip::address_v6::bytes_type bytes;
+    std::memcpy(bytes.data(), from.address.data(), bytes.size());
+    address = ip::address_v6(bytes);
+  } else {
+    ip::address_v4::bytes_type bytes;
+    std::memcpy(bytes.data(), from.address.data(), bytes.size());
+    address = ip::address_v4(bytes);
+  }
+  return {from.rail, {address, from.port}};
+}
+
+} // namespace weft::fabrics

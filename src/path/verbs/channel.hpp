@@ -1,0 +1,190 @@
+// A channel over one RC queue pair. A slice is an RDMA WRITE into the memory that its grant names, and its record
+// follows in a SEND on the same queue pair, which keeps the order; records and messages that leave together share
+// SENDs. What the sends carry is one stream of frames, cut into slots. Requests are counted against the send queue, and
+// messages against the credits that the peer gave, so that no queue of either end can overflow. Used on the thread of
+// its lane.
+#pragma once
+
+#include "base/clock.hpp"
+#include "path/channel.hpp"
+#include "path/driver.hpp"
+#include "path/verbs/queues.hpp"
+
+#include "weft/error.hpp"
+#include "weft/id.hpp"
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weft::path::verbs {
+
+/// What the two ends tell each other while they connect; everything else goes over the session.
+struct greeting {
+  id128 session;
+  lane carries{};
+  std::uint8_t path = 0; ///< of the link; there is one so far
+  std::uint8_t rail = 0; ///< of the end that says it
+  std::uint32_t epoch = 0;
+  std::uint16_t credits = queues::least_credits;
+
+  friend bool operator==(const greeting&, const greeting&) = default;
+};
+
+/// A queue pair with its connection, set up by connect.hpp and owned by the channel. Destroyed on the thread that sets
+/// up connections.
+struct endpoint {
+  enum class event : std::uint8_t { established, lost, last_request_reached };
+
+  connection_id id;
+  queue_pair pair;
+  std::shared_ptr<queues> shared;
+  std::uint32_t send_depth = 0;   ///< requests that the send queue holds
+  std::uint32_t inline_bytes = 0; ///< what the device copies when a request is posted
+  std::uint32_t most_parts = 1;   ///< pieces of memory in a request
+  std::size_t peer_rail = 0;      ///< which of the keys in a grant it needs
+  std::uint32_t peer_credits = 0; ///< messages that the peer takes at the beginning
+  std::string peer_address;
+  bool accepted = false; ///< by this end, with `answer`
+  greeting answer;
+  /// Called on the thread that sets up connections; set before it can be.
+  std::function<void(event happened, const std::string& why)> on_event;
+};
+
+class channel final : public path::channel, public std::enable_shared_from_this<channel> {
+public:
+  /// Gives an endpoint back: destroys it, then calls `done` on the channel's thread.
+  using disposer = std::function<void(std::unique_ptr<endpoint> used, std::function<void()> done)>;
+
+  channel(std::unique_ptr<endpoint> connected, boost::asio::any_io_executor thread, lane on, std::uint32_t epoch,
+          listener& events, driver& owner, disposer dispose, const tunables& limits);
+  ~channel() override;
+
+  /// Events of the endpoint come here, and what arrives; nothing is sent yet.
+  void attach();
+  /// The connection is up: sends what was posted.
+  void start();
+  [[nodiscard]] bool close() override;
+
+  [[nodiscard]] capabilities can() const noexcept override { return {.one_sided = true, .needs_grant = true}; }
+  [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
+  [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
+  [[nodiscard]] bool takes_slices() const noexcept override;
+  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+                                  const memory::granted_list& granted) override;
+  void flush() override;
+
+  // From the queues.
+  void completed(const ibv_wc& completion);
+  void arrived(std::span<const std::byte> bytes, const ibv_wc& completion);
+  /// A receive of this queue pair failed.
+  void failed(const ibv_wc& completion);
+
+private:
+  enum class state : std::uint8_t {
+    opening, ///< attached, but the connection is not up yet
+    open,
+    fencing, ///< the queue pair is in ERR: until all its requests are flushed and its last receive is known
+    closed,
+  };
+  static constexpr std::size_t most_slices = 64; ///< a power of two
+  static constexpr std::size_t most_batched = 32;
+
+  struct outgoing_slice {
+    const memory::piece_list* pieces = nullptr;
+    const memory::granted_list* granted = nullptr;
+    std::uint64_t offset = 0; ///< of what is not posted yet
+    std::uint64_t left = 0;   ///< of it
+    std::uint64_t length = 0;
+    std::uint64_t transfer = 0;
+    std::uint64_t record_at = 0;    ///< where its record stands in the stream
+    std::uint64_t last_request = 0; ///< number of its last WRITE
+  };
+  /// A send slot that the device reads.
+  struct slot_in_use {
+    std::byte* slot = nullptr;
+    std::uint64_t request = 0;
+  };
+
+  void happened(endpoint::event what, const std::string& why);
+  void fail(errc code, std::string why);
+  [[nodiscard]] std::string describe(const ibv_wc& completion) const;
+  void begin_fence();
+  void try_end_fence();
+  void end_fence();
+
+  [[nodiscard]] std::uint64_t room() const noexcept { return endpoint_->send_depth - (posted_ - completed_); }
+  [[nodiscard]] outgoing_slice& slice(std::size_t number) noexcept { return slices_[number & (most_slices - 1)]; }
+  void write_slices();
+  void write_part(outgoing_slice& of);
+  void send_stream();
+  [[nodiscard]] bool send(std::span<const std::byte> bytes);
+  ibv_send_wr& next_request();
+  void post_batch();
+  void retire(std::uint64_t request);
+  void parse(std::span<const std::byte> bytes);
+  [[nodiscard]] std::size_t parse_frames(std::span<const std::byte> bytes);
+  void renew_credits();
+  [[nodiscard]] bool owes_credits() const noexcept;
+  [[nodiscard]] bool may_take_slices() const noexcept;
+  void tell_writable();
+  void drain_and_end();
+
+  std::unique_ptr<endpoint> endpoint_;
+  const std::shared_ptr<queues> queues_;
+  const calls& by_;
+  const lane lane_;
+  const std::uint32_t epoch_;
+  listener& events_;
+  driver& driver_;
+  const disposer dispose_;
+  const duration fence_limit_;
+  state state_ = state::opening;
+
+  // Requests, numbered from 1.
+  std::uint64_t posted_ = 0;
+  std::uint64_t completed_ = 0;
+  std::uint64_t signalled_ = 0; ///< the last one that reports its end
+  std::array<ibv_send_wr, most_batched> batch_;
+  std::vector<ibv_sge> parts_; ///< of the batch
+  std::size_t batched_ = 0;
+
+  // Slices, numbered in their order.
+  std::array<outgoing_slice, most_slices> slices_;
+  std::size_t first_slice_ = 0; ///< the first whose memory is still read
+  std::size_t next_write_ = 0;  ///< the first that is not all posted
+  std::size_t end_slice_ = 0;
+  std::uint64_t slice_bytes_ = 0;
+  bool confirmed_ = false; ///< something arrived: the peer's engine knows the channel
+
+  // The stream of frames: staged_[0] is its byte number stream_at_.
+  std::vector<std::byte> staged_;
+  std::uint64_t stream_at_ = 0;
+  std::size_t staged_sent_ = 0;
+  std::vector<slot_in_use> slots_; ///< a ring
+  std::size_t first_slot_ = 0;
+  std::size_t slot_count_ = 0;
+  mutable bool refused_ = false; ///< writable() is owed
+
+  // Credits, counted in messages since the beginning.
+  std::uint32_t sent_ = 0;
+  std::uint32_t may_send_ = 0; ///< what the peer allowed in all
+  std::uint32_t came_ = 0;
+  std::uint32_t allowed_ = 0; ///< what the peer was told
+  std::uint32_t owned_ = 0;   ///< receive slots kept for this peer
+  std::uint32_t fresh_ = 0;   ///< messages with contents that came since it was told last
+
+  std::vector<std::byte> assembly_; ///< the beginning of a frame whose end has not arrived
+
+  // The fence.
+  std::uint64_t last_flushed_ = 0; ///< the request whose completion says that all are flushed; 0: none was posted
+  bool flushed_ = false;
+  bool last_receive_known_ = false;
+  boost::asio::steady_timer fence_timer_;
+};
+
+} // namespace weft::path::verbs

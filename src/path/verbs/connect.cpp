@@ -1,0 +1,586 @@
+#include "path/verbs/connect.hpp"
+
+#include "wire/cursor.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <fcntl.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace weft::path::verbs {
+namespace {
+
+constexpr std::uint32_t greeting_magic = 0x52464557; // "WEFR" in memory order
+constexpr std::uint8_t greeting_version = 1;
+/// An attempt makes room for the next one when it has not ended after so long: a dead peer keeps nobody waiting.
+constexpr auto patience = std::chrono::milliseconds(200);
+/// RDMA READs in flight, at both ends: Weft sends none yet, and asks for what later ones need.
+constexpr std::uint8_t reads_in_flight = 16;
+/// What both the queue pair and a request may have in pieces of memory.
+constexpr std::uint32_t most_parts = 16;
+/// Asked of the device first; facts: lanes and performance, 2.1.
+constexpr std::uint32_t inline_wanted = 220;
+
+std::string text_of(int code) {
+  return std::strerror(code);
+}
+
+sockaddr_storage address_of(const boost::asio::ip::tcp::endpoint& of) {
+  sockaddr_storage address{};
+  std::memcpy(&address, of.data(), of.size());
+  return address;
+}
+
+sockaddr* generic(sockaddr_storage& address) {
+  return reinterpret_cast<sockaddr*>(&address);
+}
+
+std::string to_text(const boost::asio::ip::tcp::endpoint& of) {
+  const auto host = of.address().to_string();
+  return of.address().is_v6() ? fmt::format("[{}]:{}", host, of.port()) : fmt::format("{}:{}", host, of.port());
+}
+
+ibv_mtu mtu_of(std::uint32_t bytes) {
+  for (const auto mtu : {IBV_MTU_256, IBV_MTU_512, IBV_MTU_1024, IBV_MTU_2048}) {
+    if (bytes <= 128U << mtu) return mtu;
+  }
+  return IBV_MTU_4096;
+}
+
+/// The exponent of the local ACK timeout, 4.096 us * 2^n, that lasts at least `wanted` (IBA 9.7.6.1.3).
+std::uint8_t timeout_exponent(duration wanted) {
+  std::uint8_t exponent = 1;
+  while (exponent < 31 && std::chrono::nanoseconds(std::uint64_t{4096} << exponent) < wanted) ++exponent;
+  return exponent;
+}
+
+} // namespace
+
+private_data encode(const greeting& said) {
+  std::vector<std::byte> bytes;
+  wire::writer(bytes)
+      .integer(greeting_magic)
+      .integer(greeting_version)
+      .integer(static_cast<std::uint8_t>(said.carries))
+      .integer(said.path)
+      .integer(said.rail)
+      .id(said.session)
+      .integer(said.epoch)
+      .integer(said.credits);
+  private_data out{};
+  static_assert(sizeof(greeting_magic) + 4 + 16 + 4 + 2 <= private_data_size);
+  std::copy(bytes.begin(), bytes.end(), out.begin());
+  return out;
+}
+
+result<greeting> decode_greeting(std::span<const std::byte> data) {
+  wire::reader in(data);
+  if (in.integer<std::uint32_t>() != greeting_magic) return error(errc::not_weft, "a connection of something else");
+  if (const auto version = in.integer<std::uint8_t>(); version != greeting_version) {
+    return error(errc::version_mismatch, fmt::format("version {} of the greeting", version));
+  }
+  greeting said;
+  const auto carries = in.integer<std::uint8_t>();
+  said.path = in.integer<std::uint8_t>();
+  said.rail = in.integer<std::uint8_t>();
+  said.session = in.id();
+  said.epoch = in.integer<std::uint32_t>();
+  said.credits = in.integer<std::uint16_t>();
+  if (!in.ok() || carries >= lane_count || said.epoch == 0 || said.credits < queues::least_credits) {
+    return error(errc::protocol_error, "malformed greeting");
+  }
+  said.carries = static_cast<lane>(carries);
+  return said;
+}
+
+/// An event of librdmacm's, with what it points to.
+struct connector::arrival {
+  rdma_cm_id* id = nullptr;
+  rdma_cm_event_type type{};
+  int status = 0;
+  rdma_conn_param terms{};
+  std::vector<std::byte> data;
+};
+
+/// A connection that this end dials, until its endpoint is handed on.
+struct connector::attempt {
+  attempt(boost::asio::io_context& on) : timer(on), turn(on) {}
+
+  listening_rail to;
+  greeting said;
+  queues_on from;
+  dialled done;
+  connection_id id;
+  std::unique_ptr<endpoint> made;
+  boost::asio::steady_timer timer;
+  boost::asio::steady_timer turn;
+  bool counts = false; ///< among those that dial
+};
+
+connector::request::request(std::shared_ptr<connector> of, connection_id id, greeting said, rdma_conn_param terms)
+    : of_(std::move(of)), id_(std::move(id)), said_(said), terms_(terms) {}
+
+connector::request::~request() {
+  refuse();
+}
+
+void connector::request::refuse() {
+  if (!id_) return;
+  boost::asio::post(of_->context_, [of = of_, id = std::make_shared<connection_id>(std::move(id_))] {
+    of->by_.reject(id->get(), nullptr, 0);
+    id->reset();
+  });
+}
+
+void connector::request::accept(queues_on from, dialled ready) {
+  boost::asio::post(of_->context_, [of = of_, id = std::make_shared<connection_id>(std::move(id_)), said = said_,
+                                    terms = terms_, from = std::move(from), ready = std::move(ready)] {
+    of->accept_here(std::move(*id), said, terms, from, ready);
+  });
+}
+
+connector::connector(const calls& by, const rail_set& rails, const tunables& limits, const logger& log)
+    : by_(by), rails_(rails), limits_(limits), log_(log), work_(context_.get_executor()), wake_(context_),
+      random_(random_id().low) {}
+
+result<std::shared_ptr<connector>> connector::open(const calls& by, const rail_set& rails, const tunables& limits,
+                                                   const logger& log, const std::string& thread_name) {
+  std::shared_ptr<connector> opened(new connector(by, rails, limits, log));
+  if (const auto created = opened->create(thread_name); !created) return created.error();
+  return opened;
+}
+
+result<void> connector::create(const std::string& thread_name) {
+  events_ = {by_.create_event_channel(), {&by_}};
+  if (!events_) return error(errc::os_failure, "rdma_create_event_channel: " + text_of(errno));
+  const auto watch = [](boost::asio::posix::stream_descriptor& with, int descriptor) {
+    ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK);
+    error_code failed;
+    with.assign(descriptor, failed);
+    return failed;
+  };
+  if (const auto failed = watch(wake_, events_->fd)) return error(errc::os_failure, failed.message());
+  for (const auto& rail : rails_.rails()) {
+    const bool known = std::any_of(devices_.begin(), devices_.end(),
+                                   [&rail](const device_events& each) { return each.context == rail.context; });
+    if (known) continue;
+    devices_.push_back({rail.context, boost::asio::posix::stream_descriptor(context_)});
+    // Two fabrics of one process have the same context, and so the same descriptor: each watches a copy.
+    if (const auto failed = watch(devices_.back().wake, ::dup(rail.context->async_fd))) {
+      return error(errc::os_failure, failed.message());
+    }
+  }
+  wait_for_events();
+  for (std::size_t i = 0; i < devices_.size(); ++i) wait_for_device(i);
+  thread_ = std::thread([this] { context_.run(); });
+  ::pthread_setname_np(thread_.native_handle(), thread_name.c_str());
+  return {};
+}
+
+connector::~connector() {
+  stop();
+}
+
+void connector::stop() {
+  if (stopped_.exchange(true)) return;
+  boost::asio::post(context_, [this] { context_.stop(); });
+  if (thread_.joinable()) thread_.join();
+  wake_.release(); // the event channel's own
+  attempts_.clear();
+  waiting_.clear();
+  listeners_.clear();
+  on_asked_ = nullptr;
+}
+
+// Events.
+
+void connector::wait_for_events() {
+  wake_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [this](const error_code& code) {
+    if (code) return;
+    rdma_cm_event* event = nullptr;
+    while (by_.get_cm_event(events_.get(), &event) == 0) {
+      arrival copied{
+          .id = event->id, .type = event->event, .status = event->status, .terms = event->param.conn, .data = {}};
+      const auto* data = static_cast<const std::byte*>(event->param.conn.private_data);
+      if (data != nullptr) copied.data.assign(data, data + event->param.conn.private_data_len);
+      copied.terms.private_data = nullptr;
+      // Before it is handled: an id cannot be destroyed as long as one of its events is not acknowledged.
+      by_.ack_cm_event(event);
+      handle(std::move(copied));
+    }
+    wait_for_events();
+  });
+}
+
+void connector::handle(arrival&& event) {
+  if (event.type == RDMA_CM_EVENT_CONNECT_REQUEST) return requested(std::move(event));
+  if (const auto found = attempts_.find(event.id); found != attempts_.end()) {
+    const auto of = found->second;
+    return next_step(of, event);
+  }
+  const auto found = live_.find(event.id);
+  if (found == live_.end()) return;
+  auto& of = found->second;
+  switch (event.type) {
+    case RDMA_CM_EVENT_ESTABLISHED: return tell(*of.which, endpoint::event::established, {});
+    case RDMA_CM_EVENT_TIMEWAIT_EXIT:
+    case RDMA_CM_EVENT_ADDR_CHANGE: return;
+    default: break;
+  }
+  auto why = event.type == RDMA_CM_EVENT_DISCONNECTED
+                 ? std::string("the peer closed the queue pair")
+                 : fmt::format("connection manager event {}, status {}", static_cast<int>(event.type), event.status);
+  why = fmt::format("rail {} to {}: {}", of.which->shared->on().name, of.which->peer_address, why);
+  if (!of.confirmed) {
+    of.lost = std::move(why);
+    return;
+  }
+  tell(*of.which, endpoint::event::lost, why);
+}
+
+void connector::tell(endpoint& of, endpoint::event what, const std::string& why) {
+  if (of.on_event) of.on_event(what, why);
+}
+
+void connector::wait_for_device(std::size_t index) {
+  devices_[index].wake.async_wait(
+      boost::asio::posix::stream_descriptor::wait_read, [this, index](const error_code& code) {
+        if (code) return;
+        ibv_async_event event{};
+        while (by_.get_async_event(devices_[index].context, &event) == 0) {
+          if (event.event_type == IBV_EVENT_QP_LAST_WQE_REACHED) {
+            for (auto& [id, of] : live_) {
+              if (of.which->pair.get() == event.element.qp) tell(*of.which, endpoint::event::last_request_reached, {});
+            }
+          } else if (event.event_type == IBV_EVENT_PORT_ERR || event.event_type == IBV_EVENT_PORT_ACTIVE) {
+            const auto* rail = rails_.of(devices_[index].context, static_cast<std::uint8_t>(event.element.port_num));
+            const bool up = event.event_type == IBV_EVENT_PORT_ACTIVE;
+            if (rail != nullptr) log_.info("rail {}: the port is {}", rail->name, up ? "active" : "down");
+          }
+          by_.ack_async_event(&event);
+        }
+        wait_for_device(index);
+      });
+}
+
+// Dialling.
+
+void connector::dial(const listening_rail& to, greeting said, duration limit, queues_on from, dialled done) {
+  boost::asio::post(
+      context_, [self = shared_from_this(), to, said, limit, from = std::move(from), done = std::move(done)]() mutable {
+        const auto made = std::make_shared<attempt>(self->context_);
+        made->to = to;
+        made->said = said;
+        made->from = std::move(from);
+        made->done = std::move(done);
+        made->timer.expires_after(limit);
+        made->timer.async_wait([self, made](const error_code& code) {
+          if (!code) self->finish(made, error(errc::unreachable, to_text(made->to.at) + ": no queue pair in time"));
+        });
+        self->waiting_.push_back(made);
+        self->admit();
+      });
+}
+
+void connector::admit() {
+  while (dialling_ < limits_.verbs_connects_max && !waiting_.empty()) {
+    const auto next = waiting_.front();
+    waiting_.pop_front();
+    if (!next->done) continue; // its time is over
+    ++dialling_;
+    next->counts = true;
+    next->turn.expires_after(patience);
+    next->turn.async_wait([self = shared_from_this(), next](const error_code& code) {
+      if (code || !std::exchange(next->counts, false)) return;
+      --self->dialling_;
+      self->admit();
+    });
+    // Many that begin at once would collide at the peer again and again.
+    auto pause = std::make_shared<boost::asio::steady_timer>(context_);
+    pause->expires_after(std::chrono::microseconds(random_.below(2000)));
+    pause->async_wait([self = shared_from_this(), pause, next](const error_code& code) {
+      if (!code && next->done) self->begin(next);
+    });
+  }
+}
+
+void connector::finish(const std::shared_ptr<attempt>& of, const error& failure) {
+  if (!of->done) return;
+  of->timer.cancel();
+  of->turn.cancel();
+  if (std::exchange(of->counts, false)) --dialling_;
+  const auto done = std::exchange(of->done, nullptr);
+  if (of->id) attempts_.erase(of->id.get());
+  if (failure.code() != errc{}) {
+    if (of->made) of->made->shared->release(of->made->send_depth, queues::least_credits);
+    of->made.reset();
+    of->id.reset();
+    done(failure, nullptr);
+  } else {
+    of->made->id = std::move(of->id);
+    live_[of->made->id.get()] = {of->made.get(), false, {}};
+    done({}, std::move(of->made));
+  }
+  admit();
+}
+
+void connector::begin(const std::shared_ptr<attempt>& of) {
+  rdma_cm_id* id = nullptr;
+  const auto failed = [&](const char* what) {
+    finish(of, error(errc::unreachable, fmt::format("{}: {}: {}", to_text(of->to.at), what, text_of(errno))));
+  };
+  if (by_.create_id(events_.get(), &id, nullptr, RDMA_PS_TCP) != 0) return failed("rdma_create_id");
+  of->id = {id, {&by_}};
+  attempts_[id] = of;
+  auto traffic = traffic_class_of(of->said.carries);
+  by_.set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_TOS, &traffic, sizeof traffic);
+  auto address = address_of(of->to.at);
+  const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(limits_.connect_timeout).count();
+  if (by_.resolve_addr(id, nullptr, generic(address), static_cast<int>(limit)) != 0) failed("rdma_resolve_addr");
+}
+
+void connector::next_step(const std::shared_ptr<attempt>& of, const arrival& event) {
+  auto& id = *of->id;
+  const auto failed = [&](std::string what) {
+    finish(of, error(errc::unreachable, fmt::format("{}: {}", to_text(of->to.at), what)));
+  };
+  switch (event.type) {
+    case RDMA_CM_EVENT_ADDR_RESOLVED: {
+      const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(limits_.connect_timeout).count();
+      if (by_.resolve_route(&id, static_cast<int>(limit)) != 0) failed("rdma_resolve_route: " + text_of(errno));
+      return;
+    }
+    case RDMA_CM_EVENT_ROUTE_RESOLVED: {
+      auto made = make_endpoint(id, of->from);
+      if (!made) return finish(of, made.error());
+      of->made = std::move(*made);
+      of->made->peer_address = to_text(of->to.at);
+      of->made->peer_rail = of->to.rail;
+      of->said.rail = static_cast<std::uint8_t>(of->made->shared->on().index);
+      auto terms = terms_of(*of->made);
+      const auto data = encode(of->said);
+      terms.private_data = data.data();
+      terms.private_data_len = data.size();
+      if (by_.connect(&id, &terms) != 0) failed("rdma_connect: " + text_of(errno));
+      return;
+    }
+    case RDMA_CM_EVENT_CONNECT_RESPONSE: {
+      const auto answer = decode_greeting(event.data);
+      if (!answer) return finish(of, answer.error());
+      of->made->peer_credits = answer->credits;
+      if (const auto ready = make_ready(*of->made, id, of->said.carries, event.terms); !ready) {
+        return finish(of, ready.error());
+      }
+      return finish(of, {});
+    }
+    case RDMA_CM_EVENT_REJECTED:
+      return failed(fmt::format("the peer refused the queue pair (status {})", event.status));
+    case RDMA_CM_EVENT_ADDR_ERROR: return failed("no RDMA rail leads there");
+    case RDMA_CM_EVENT_ROUTE_ERROR: return failed("no route from the RDMA rail");
+    default:
+      return failed(fmt::format("connection manager event {}, status {}", static_cast<int>(event.type), event.status));
+  }
+}
+
+// Queue pairs.
+
+std::uint8_t connector::traffic_class_of(lane on) const noexcept {
+  const std::uint32_t dscp[lane_count] = {limits_.lane_realtime_dscp, limits_.lane_standard_dscp,
+                                          limits_.lane_bulk_dscp, limits_.lane_background_dscp};
+  return static_cast<std::uint8_t>(dscp[static_cast<std::size_t>(on)] << 2);
+}
+
+rdma_conn_param connector::terms_of(const endpoint& of) const noexcept {
+  const auto& device = of.shared->on().device;
+  rdma_conn_param terms{};
+  terms.responder_resources = static_cast<std::uint8_t>(std::min<int>(reads_in_flight, device.max_qp_rd_atom));
+  terms.initiator_depth = static_cast<std::uint8_t>(std::min<int>(reads_in_flight, device.max_qp_init_rd_atom));
+  terms.retry_count = static_cast<std::uint8_t>(limits_.verbs_retries);
+  terms.rnr_retry_count = static_cast<std::uint8_t>(limits_.verbs_rnr_retries);
+  terms.srq = 1;
+  terms.qp_num = of.pair->qp_num;
+  return terms;
+}
+
+result<std::unique_ptr<endpoint>> connector::make_endpoint(rdma_cm_id& id, const queues_on& from) {
+  const auto* rail = rails_.of(id.verbs, id.port_num);
+  if (rail == nullptr) return error(errc::unreachable, "the route leads over a device that is no rail");
+  auto shared = from(*rail);
+  if (!shared) return shared.error();
+  auto made = std::make_unique<endpoint>();
+  made->shared = std::move(*shared);
+  made->send_depth =
+      std::min<std::uint32_t>(limits_.verbs_send_depth, static_cast<std::uint32_t>(rail->device.max_qp_wr));
+  made->most_parts = std::min<std::uint32_t>(most_parts, static_cast<std::uint32_t>(rail->device.max_sge));
+  if (!made->shared->reserve(made->send_depth)) {
+    return error(errc::limit_exceeded,
+                 fmt::format("rail {}: no room for another queue pair (verbs.receive_slots)", rail->name));
+  }
+  ibv_qp_init_attr wanted{};
+  for (const auto inline_bytes : {inline_wanted, std::uint32_t{64}, std::uint32_t{0}}) {
+    wanted = {};
+    wanted.send_cq = wanted.recv_cq = made->shared->completions();
+    wanted.srq = made->shared->receives();
+    wanted.qp_type = IBV_QPT_RC;
+    wanted.cap = {.max_send_wr = made->send_depth,
+                  .max_recv_wr = 0,
+                  .max_send_sge = made->most_parts,
+                  .max_recv_sge = 0,
+                  .max_inline_data = inline_bytes};
+    made->pair = {by_.create_qp(rail->domain.get(), &wanted), {&by_}};
+    if (made->pair) break;
+  }
+  const auto failed = [&](const char* what, int code) {
+    made->shared->release(made->send_depth, queues::least_credits);
+    return error(code == ENOMEM ? errc::out_of_memory : errc::os_failure,
+                 fmt::format("rail {}: {}: {}", rail->name, what, text_of(code)));
+  };
+  if (!made->pair) return failed("create_qp", errno);
+  made->inline_bytes = wanted.cap.max_inline_data;
+  ibv_qp_attr attributes{};
+  int mask = 0;
+  attributes.qp_state = IBV_QPS_INIT;
+  if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
+  attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE;
+  if (const int code = by_.modify_qp(made->pair.get(), &attributes, mask | IBV_QP_ACCESS_FLAGS); code != 0) {
+    return failed("modify_qp to INIT", code);
+  }
+  return made;
+}
+
+/// To RTR and RTS. librdmacm's attributes, but for those that decide how soon a dead peer is noticed, how a receiver
+/// that is late is waited for, and the marks of the lane.
+result<void> connector::make_ready(endpoint& of, rdma_cm_id& id, lane on, const rdma_conn_param& terms) {
+  const auto failed = [&of](const char* what, int code) {
+    return error(errc::path_failed, fmt::format("rail {}: {}: {}", of.shared->on().name, what, text_of(code)));
+  };
+  const auto mine = terms_of(of);
+  ibv_qp_attr attributes{};
+  int mask = 0;
+  attributes.qp_state = IBV_QPS_RTR;
+  if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
+  attributes.path_mtu = std::min(attributes.path_mtu, mtu_of(static_cast<std::uint32_t>(limits_.verbs_mtu.value())));
+  attributes.min_rnr_timer = static_cast<std::uint8_t>(limits_.verbs_rnr_timer);
+  attributes.max_dest_rd_atomic = std::min(mine.responder_resources, terms.initiator_depth);
+  attributes.ah_attr.grh.traffic_class = traffic_class_of(on);
+  attributes.ah_attr.sl = static_cast<std::uint8_t>(traffic_class_of(on) >> 5);
+  mask |= IBV_QP_MIN_RNR_TIMER | IBV_QP_MAX_DEST_RD_ATOMIC;
+  if (const int code = by_.modify_qp(of.pair.get(), &attributes, mask); code != 0)
+    return failed("modify_qp to RTR", code);
+  attributes = {};
+  attributes.qp_state = IBV_QPS_RTS;
+  if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
+  attributes.timeout = timeout_exponent(limits_.verbs_ack_timeout);
+  attributes.retry_cnt = static_cast<std::uint8_t>(limits_.verbs_retries);
+  attributes.rnr_retry = static_cast<std::uint8_t>(limits_.verbs_rnr_retries);
+  attributes.max_rd_atomic = std::min(mine.initiator_depth, terms.responder_resources);
+  mask |= IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC;
+  if (const int code = by_.modify_qp(of.pair.get(), &attributes, mask); code != 0)
+    return failed("modify_qp to RTS", code);
+  return {};
+}
+
+void connector::confirm(endpoint& attached) {
+  boost::asio::post(context_, [self = shared_from_this(), id = attached.id.get()] {
+    const auto found = self->live_.find(id);
+    if (found == self->live_.end()) return;
+    auto& of = found->second;
+    of.confirmed = true;
+    if (!of.lost.empty()) return self->tell(*of.which, endpoint::event::lost, of.lost);
+    const auto failed = [&](const char* what) {
+      self->tell(*of.which, endpoint::event::lost, fmt::format("{}: {}", what, text_of(errno)));
+    };
+    if (!of.which->accepted) {
+      if (self->by_.establish(id) != 0) return failed("rdma_establish");
+      return self->tell(*of.which, endpoint::event::established, {});
+    }
+    // The accepting end hears of the connection when the other one has this answer.
+    auto terms = self->terms_of(*of.which);
+    const auto data = encode(of.which->answer);
+    terms.private_data = data.data();
+    terms.private_data_len = data.size();
+    if (self->by_.accept(id, &terms) != 0) failed("rdma_accept");
+  });
+}
+
+void connector::dispose(std::unique_ptr<endpoint> used, boost::asio::any_io_executor thread,
+                        std::function<void()> done) {
+  const auto destroy = [this](endpoint& of) {
+    live_.erase(of.id.get());
+    by_.disconnect(of.id.get()); // so that the peer's fence begins now
+    of.pair.reset();
+    of.id.reset();
+  };
+  if (stopped_) {
+    destroy(*used);
+    return;
+  }
+  boost::asio::post(context_, [self = shared_from_this(), destroy, thread, done = std::move(done),
+                               used = std::shared_ptr<endpoint>(std::move(used))]() mutable {
+    destroy(*used);
+    boost::asio::post(thread, std::move(done));
+  });
+}
+
+// Accepting.
+
+std::vector<listening_rail> connector::listen(asked handler) {
+  on_asked_ = std::move(handler);
+  std::vector<listening_rail> all;
+  for (const auto& rail : rails_.rails()) {
+    for (const auto& address : rail.addresses) {
+      rdma_cm_id* id = nullptr;
+      auto bound = address_of({address, 0});
+      const bool listening = by_.create_id(events_.get(), &id, nullptr, RDMA_PS_TCP) == 0 &&
+                             by_.bind_addr(id, generic(bound)) == 0 && by_.listen(id, 1024) == 0;
+      if (!listening) log_.warning("rail {}: cannot listen at {}: {}", rail.name, address.to_string(), text_of(errno));
+      connection_id owned(id, {&by_});
+      if (!listening) continue;
+      all.push_back({static_cast<std::uint8_t>(rail.index), {address, ntohs(by_.get_src_port(id))}});
+      listeners_.push_back(std::move(owned));
+    }
+  }
+  return all;
+}
+
+void connector::requested(arrival&& event) {
+  connection_id id(event.id, {&by_});
+  const auto said = decode_greeting(event.data);
+  if (!said || !on_asked_) {
+    log_.info("refused a queue pair: {}", said ? "nobody listens" : said.error().message());
+    by_.reject(event.id, nullptr, 0);
+    return;
+  }
+  on_asked_(std::make_shared<request>(shared_from_this(), std::move(id), *said, event.terms));
+}
+
+void connector::accept_here(connection_id id, const greeting& said, rdma_conn_param terms, const queues_on& from,
+                            const dialled& ready) {
+  auto made = make_endpoint(*id, from);
+  result<void> prepared;
+  if (made) prepared = make_ready(**made, *id, said.carries, terms);
+  if (!made || !prepared) {
+    if (made) (*made)->shared->release((*made)->send_depth, queues::least_credits);
+    by_.reject(id.get(), nullptr, 0);
+    return ready(made ? prepared.error() : made.error(), nullptr);
+  }
+  auto& of = **made;
+  of.peer_rail = said.rail;
+  of.peer_credits = said.credits;
+  of.accepted = true;
+  of.answer = said;
+  of.answer.rail = static_cast<std::uint8_t>(of.shared->on().index);
+  of.answer.credits = queues::least_credits;
+  of.peer_address = fmt::format("rail {} of the peer", said.rail);
+  of.id = std::move(id);
+  live_[of.id.get()] = {&of, false, {}};
+  ready({}, std::move(*made));
+}
+
+} // namespace weft::path::verbs

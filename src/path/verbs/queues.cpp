@@ -1,0 +1,194 @@
+#include "path/verbs/queues.hpp"
+
+#include "path/verbs/channel.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace weft::path::verbs {
+namespace {
+
+/// In a request's number: it is a receive, and the rest is its slot.
+constexpr std::uint64_t receive_bit = std::uint64_t{1} << 63;
+
+} // namespace
+
+queues::queues(const rail& on, boost::asio::any_io_executor thread) : rail_(on), by_(on.by), wake_(std::move(thread)) {}
+
+queues::~queues() {
+  // The descriptor is the completion channel's.
+  if (wake_.is_open()) wake_.release();
+}
+
+result<std::shared_ptr<queues>> queues::open(const rail& on, boost::asio::any_io_executor thread,
+                                             const tunables& limits) {
+  std::shared_ptr<queues> opened(new queues(on, std::move(thread)));
+  if (const auto created = opened->create(limits); !created) return created.error();
+  opened->wait_for_event();
+  return opened;
+}
+
+result<void> queues::create(const tunables& limits) {
+  const auto failed = [this](const char* what) {
+    const int code = errno;
+    return error(code == ENOMEM ? errc::out_of_memory : errc::os_failure,
+                 fmt::format("rail {}: {}: {}", rail_.name, what, std::strerror(code)));
+  };
+  slots_ = std::min<std::uint32_t>(limits.verbs_receive_slots, static_cast<std::uint32_t>(rail_.device.max_srq_wr));
+  credits_ = slots_;
+  const std::size_t receive_bytes = slots_ * slot_size;
+  const std::size_t send_bytes = limits.verbs_send_slots * slot_size;
+  memory_.resize(receive_bytes + send_bytes);
+  receive_memory_ = {by_.reg_mr(rail_.domain.get(), memory_.data(), receive_bytes, IBV_ACCESS_LOCAL_WRITE), {&by_}};
+  if (!receive_memory_) return failed("registering receive slots");
+  send_memory_ = {by_.reg_mr(rail_.domain.get(), memory_.data() + receive_bytes, send_bytes, 0), {&by_}};
+  if (!send_memory_) return failed("registering send slots");
+  for (std::size_t at = 0; at < send_bytes; at += slot_size) {
+    free_send_slots_.push_back(memory_.data() + receive_bytes + at);
+  }
+  events_ = {by_.create_comp_channel(rail_.context), {&by_}};
+  if (!events_) return failed("create_comp_channel");
+  ::fcntl(events_->fd, F_SETFL, ::fcntl(events_->fd, F_GETFL) | O_NONBLOCK);
+  error_code refused;
+  wake_.assign(events_->fd, refused);
+  if (refused) return error(errc::os_failure, fmt::format("rail {}: {}", rail_.name, refused.message()));
+  reserved_ = slots_;
+  capacity_ = std::min(slots_ + 4 * limits.verbs_send_depth, static_cast<std::uint32_t>(rail_.device.max_cqe));
+  completions_ = {by_.create_cq(rail_.context, static_cast<int>(capacity_), nullptr, events_.get(), 0), {&by_}};
+  if (!completions_) return failed("create_cq");
+  ibv_srq_init_attr wanted{};
+  wanted.attr.max_wr = slots_;
+  wanted.attr.max_sge = 1;
+  receives_ = {by_.create_srq(rail_.domain.get(), &wanted), {&by_}};
+  if (!receives_) return failed("create_srq");
+  for (std::uint32_t slot = 0; slot < slots_; ++slot) used_.push_back(slot);
+  post_receives(0);
+  return {};
+}
+
+/// Posts the slots of used_ from `from` on in one call.
+void queues::post_receives(std::size_t from) {
+  std::array<ibv_recv_wr, most_at_once> requests;
+  std::array<ibv_sge, most_at_once> places;
+  while (from < used_.size()) {
+    const auto count = std::min(used_.size() - from, most_at_once);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto slot = used_[from + i];
+      places[i] = {reinterpret_cast<std::uintptr_t>(memory_.data() + slot * slot_size), slot_size,
+                   receive_memory_->lkey};
+      requests[i] = {.wr_id = receive_bit | slot,
+                     .next = i + 1 < count ? &requests[i + 1] : nullptr,
+                     .sg_list = &places[i],
+                     .num_sge = 1};
+    }
+    ibv_recv_wr* bad = nullptr;
+    // There is a place in the queue for every slot: it cannot be full.
+    by_.post_srq_recv(receives_.get(), requests.data(), &bad);
+    from += count;
+  }
+  used_.clear();
+}
+
+bool queues::reserve(std::uint32_t sends) {
+  const auto lent = lend(least_credits);
+  if (lent < least_credits) {
+    give_back(lent);
+    return false;
+  }
+  const std::lock_guard lock(mutex_);
+  if (reserved_ + sends > capacity_) {
+    const auto larger =
+        std::min<std::uint64_t>(2 * std::uint64_t{capacity_}, static_cast<std::uint32_t>(rail_.device.max_cqe));
+    if (reserved_ + sends > larger || by_.resize_cq(completions_.get(), static_cast<int>(larger)) != 0) {
+      give_back(lent);
+      return false;
+    }
+    capacity_ = static_cast<std::uint32_t>(larger);
+  }
+  reserved_ += sends;
+  ++pairs_;
+  return true;
+}
+
+void queues::release(std::uint32_t sends, std::uint32_t credits) {
+  give_back(credits);
+  --pairs_;
+  const std::lock_guard lock(mutex_);
+  reserved_ -= sends;
+}
+
+std::uint32_t queues::lend(std::uint32_t wanted) noexcept {
+  auto free = credits_.load(std::memory_order_relaxed);
+  while (!credits_.compare_exchange_weak(free, free - std::min(wanted, free))) {
+  }
+  return std::min(wanted, free);
+}
+
+std::uint32_t queues::fair_share() const noexcept {
+  // Half of the slots stay for those who come later.
+  return std::max(least_credits, slots_ / (2 * std::max(pairs_.load(), std::uint32_t{1})));
+}
+
+std::byte* queues::take_send_slot() {
+  if (free_send_slots_.empty()) return nullptr;
+  auto* slot = free_send_slots_.back();
+  free_send_slots_.pop_back();
+  return slot;
+}
+
+bool queues::fetch() {
+  if (fetched_count_ > 0) return true;
+  const int count = by_.poll_cq(completions_.get(), static_cast<int>(fetched_.size()), fetched_.data());
+  fetched_count_ = count > 0 ? static_cast<std::size_t>(count) : 0;
+  return fetched_count_ > 0;
+}
+
+void queues::deliver() {
+  const auto count = std::exchange(fetched_count_, 0);
+  const auto here = shared_from_this(); // the last channel may go
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto& completion = fetched_[i];
+    const auto found = channels_.find(completion.qp_num);
+    auto* to = found == channels_.end() ? nullptr : found->second;
+    if ((completion.wr_id & receive_bit) == 0) {
+      if (to != nullptr) to->completed(completion);
+      continue;
+    }
+    const auto slot = static_cast<std::uint32_t>(completion.wr_id & ~receive_bit);
+    if (to != nullptr && completion.status == IBV_WC_SUCCESS) {
+      to->arrived({memory_.data() + slot * slot_size, completion.byte_len}, completion);
+    } else if (to != nullptr) {
+      to->failed(completion);
+    }
+    used_.push_back(slot);
+  }
+  post_receives(0);
+}
+
+bool queues::arm() {
+  if (std::exchange(armed_, true)) return true;
+  by_.req_notify_cq(completions_.get(), 0);
+  // What came before the request would wake nobody.
+  return !fetch();
+}
+
+void queues::wait_for_event() {
+  wake_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [weak = weak_from_this()](const error_code& code) {
+    const auto self = weak.lock();
+    if (!self || code) return;
+    ibv_cq* of = nullptr;
+    void* owner = nullptr;
+    while (self->by_.get_cq_event(self->events_.get(), &of, &owner) == 0) {
+      self->by_.ack_cq_events(of, 1);
+    }
+    self->armed_ = false;
+    self->wait_for_event();
+  });
+}
+
+} // namespace weft::path::verbs
