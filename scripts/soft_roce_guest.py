@@ -123,7 +123,7 @@ class Guest:
         host, guest = socket.socketpair()
         descriptors = [guest.fileno()]
         options = [
-            "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", str(cluster.memory), "-no-reboot",
+            "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cluster.cpus), "-m", str(cluster.memory), "-no-reboot",
             "-kernel", kernel, "-initrd", initramfs,
             "-append", f"{KERNEL_OPTIONS} node={self.number}",
             "-chardev", "stdio,id=console,signal=off" if self.on_terminal else f"file,id=console,path={self.console}",

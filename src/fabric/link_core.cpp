@@ -272,11 +272,23 @@ void link_core::dial_connection(lane on, std::uint32_t epoch) {
 }
 
 /// The rails of the peer that queue pairs of this link may lead to; both ends hear of the other's in its hello.
-void link_core::learn_rails(const wire::hello& peer) {
-  if (fabric_->rdma() == nullptr || fabric_->rdma()->offered().empty()) return;
-  for (const auto& each : peer.rails) peer_rails_.push_back({from_wire(each), 0, {}});
-  if (peer_rails_.empty()) return;
+/// Success, or why there can be no link.
+error link_core::learn_rails(const wire::hello& peer) {
+  const bool here = fabric_->rdma() != nullptr && !fabric_->rdma()->offered().empty();
+  if (here) {
+    for (const auto& each : peer.rails) peer_rails_.push_back({from_wire(each), 0, {}});
+  }
+  if (peer_rails_.empty()) {
+    const auto why = fmt::format("{} has no RDMA rail", here ? peer.name : "this process");
+    if (fabric_->limits().transport == transport_choice::verbs) {
+      fabric_->log().warning("{}: no link: transport=verbs, and {}", peer.name, why);
+      return {errc::no_path, fmt::format("transport=verbs, and {}", why)};
+    }
+    if (here || !peer.rails.empty()) fabric_->log().info("{}: tcp is used: {}", peer.name, why);
+    return {};
+  }
   for (auto* side : {&realtime_, &data_}) side->run([](links::engine& engine) { engine.name_memory(true); });
+  return {};
 }
 
 /// Links spread over the rails, and the lanes of a link too; a rail that failed is left out for a while.
@@ -333,9 +345,9 @@ void link_core::adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<p
             },
             self->fabric_->limits());
         side.adopt(on, channel, [self, on, epoch, channel, connections, endpoint] {
-      self->fabric_->log().debug("{}: lane {} goes over rail {} to {} (channel {}, queue pair {})", self->peer(),
-                                 name(on), endpoint->shared->on().name, endpoint->peer_address, epoch,
-                                 endpoint->pair->qp_num);
+          self->fabric_->log().debug("{}: lane {} goes over rail {} to {} (channel {}, queue pair {})", self->peer(),
+                                     name(on), endpoint->shared->on().name, endpoint->peer_address, epoch,
+                                     endpoint->pair->qp_num);
           channel->attach();
           connections->confirm(*endpoint);
         });
@@ -364,7 +376,10 @@ void link_core::channel_failed(lane on, std::uint32_t epoch) {
 void link_core::linked() {
   peer_ = session_.peer().name;
   peer_incarnation_ = session_.peer().incarnation;
-  learn_rails(session_.peer());
+  if (const auto refused = learn_rails(session_.peer()); refused.code() != errc{}) {
+    session_.close(errc::no_path);
+    return ended(refused);
+  }
   // The accepting end has settled this before it answered.
   if (!on_linked_) return tell_linked();
   fabric_->claim_name(shared_from_this(), [self = shared_from_this()](errc refusal) {

@@ -122,7 +122,7 @@ private:
   void dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over);
   void dial_connection(lane on, std::uint32_t epoch);
   void adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected);
-  void learn_rails(const wire::hello& peer);
+  [[nodiscard]] error learn_rails(const wire::hello& peer);
   void accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
   void set_timer();
   void finish(const error& why, std::function<void()> done);

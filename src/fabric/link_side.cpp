@@ -82,6 +82,7 @@ void link_side::lose(lane on, const error& why) {
 void link_side::end(const error& why, std::shared_ptr<void> done) {
   if (ended_) return;
   ended_ = why;
+  engine_.stop_listening();
   end_done_ = std::move(done);
   for (std::size_t i = 0; i < lane_count; ++i) {
     auto& at = channels_[i];

@@ -113,6 +113,8 @@ public:
   void channel_up(lane on, path::channel& opened);
   /// The channel is closed and fenced at this end: it reads and writes no memory any more.
   void channel_down(lane on);
+  /// The link is about to end: what still arrives counts no more.
+  void stop_listening() noexcept { broken_ = true; }
   /// Ends every operation with `why`, and those that are started afterwards. All channels are down, for ever.
   void fail_all(const error& why);
 

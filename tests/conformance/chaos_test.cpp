@@ -9,11 +9,17 @@ using namespace weft::tests;
 
 namespace {
 
+/// The proxy breaks TCP connections: data must not go around it.
+settings over_tcp(settings also) {
+  also.emplace_back("transport", "tcp");
+  return also;
+}
+
 /// A client that reaches its peer through a proxy.
 template <class Kind>
 struct broken_road {
   explicit broken_road(const settings& mine = {}, const peer_options& theirs = {.size = size})
-      : peer(theirs), proxy(peer.address()), client(configured(mine)),
+      : peer(theirs), proxy(peer.address()), client(configured(over_tcp(mine))),
         link(soon(client.connect(proxy.address(), asio::use_future))) {}
 
   static constexpr std::size_t size = 32 << 20;

@@ -126,9 +126,9 @@ TEST_CASE_TEMPLATE("beyond operations.max a request waits or is refused, as aske
 
 TEST_CASE_TEMPLATE("an answer after the link has gone goes nowhere and harms nobody", Kind, in_threads, in_processes) {
   auto with = std::make_unique<rig<Kind>>();
-  auto answer = with->link.request(bytes_of("mark late 50"), {}, outcome);
+  auto answer = with->link.request(bytes_of("mark late 500"), {}, outcome);
   CHECK(eventually([&] { return with->ask("marks late") == "1"; }));
   with->link.close();
   CHECK(std::get<0>(soon(std::move(answer))) == errc::closed);
-  std::this_thread::sleep_for(80ms);
+  std::this_thread::sleep_for(600ms);
 }

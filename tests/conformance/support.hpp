@@ -67,8 +67,9 @@ inline bool is_poisoned(std::span<const std::byte> bytes) {
   return std::ranges::all_of(bytes, [](std::byte value) { return value == poison; });
 }
 
+/// On top of what the environment says: WEFT_TRANSPORT=verbs lets the whole suite go over RDMA.
 inline config configured(const settings& values) {
-  config made;
+  auto made = config::load({}).value();
   for (const auto& [name, value] : values) made.set(name, value).value();
   return made;
 }
