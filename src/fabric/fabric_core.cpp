@@ -66,6 +66,9 @@ result<std::shared_ptr<fabric_core>> fabric_core::start(const config& settings) 
   } catch (const std::runtime_error& refused) { // Asio's and the library's: no more threads, descriptors or pages, say
     return error(errc::os_failure, refused.what());
   }
+  core->unfenced_ = std::shared_ptr<void>(core.get(), [weak = core->weak_from_this()](void*) {
+    if (const auto live = weak.lock()) live->all_fenced();
+  });
   if (const auto opened = core->open_rails(settings.get("threads.name").value()); !opened) {
     core->shut_down();
     return opened.error();
@@ -443,9 +446,29 @@ void fabric_core::wait_to_close(std::shared_ptr<asio::steady_timer> timer, time_
 }
 
 void fabric_core::close_links(std::function<void()> done) {
-  auto all = std::shared_ptr<void>(
-      nullptr, [self = shared_from_this(), done = std::move(done)](void*) { self->data().post(done); });
+  std::shared_ptr<void> all; // let go of behind the lock
+  {
+    const std::lock_guard lock(mutex_);
+    if (all_fenced_) return data().post(std::move(done));
+    on_fenced_.push_back(std::move(done));
+    all = std::move(unfenced_);
+  }
   for (const auto& link : links()) link->close(errc::closed, [all] {});
+}
+
+std::shared_ptr<void> fabric_core::hold_close() const {
+  const std::lock_guard lock(mutex_);
+  return unfenced_;
+}
+
+void fabric_core::all_fenced() {
+  std::vector<std::function<void()>> waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    all_fenced_ = true;
+    waiting = std::exchange(on_fenced_, {});
+  }
+  for (auto& done : waiting) data().post(std::move(done));
 }
 
 void fabric_core::keep_counters(const metrics& counted) {

@@ -81,6 +81,8 @@ public:
   // From a link.
   void operation_arrived(std::shared_ptr<link_side> side, const links::incoming& begun);
   void link_ended(const link_core& link);
+  /// Keeps close() from being over, as long as it is held: for a link that has ended and is not fenced yet.
+  [[nodiscard]] std::shared_ptr<void> hold_close() const;
 
   /// Closes at once and joins the threads. Not from one of them.
   void shut_down();
@@ -106,6 +108,7 @@ private:
   void go_round(std::size_t next, std::function<void()> done);
   void wait_to_close(std::shared_ptr<boost::asio::steady_timer> timer, time_point until, std::function<void()> done);
   void close_links(std::function<void()> done);
+  void all_fenced();
 
   const fork_mark mark_;
   const tunables limits_;
@@ -129,6 +132,9 @@ private:
     std::vector<std::weak_ptr<link_core>> links;
   };
   std::unordered_map<std::string, claim> names_;
+  std::shared_ptr<void> unfenced_; ///< held by every link that is not fenced; its end is all_fenced()
+  std::vector<std::function<void()>> on_fenced_;
+  bool all_fenced_ = false;
   metrics ended_;                     ///< counts of links that are gone
   std::atomic<bool> closing_ = false; ///< set under mutex_
   std::shared_ptr<publications> publications_;

@@ -116,7 +116,7 @@ void link_core::break_off(const error& how) {
   thread_.post([self = shared_from_this(), how] {
     self->with_session([self, how](links::session& session) {
       if (session.state() == links::session_state::ended) return;
-      session.close(errc::protocol_error);
+      session.close(how.code());
       self->ended(how);
     });
   });
@@ -377,8 +377,7 @@ void link_core::linked() {
   peer_ = session_.peer().name;
   peer_incarnation_ = session_.peer().incarnation;
   if (const auto refused = learn_rails(session_.peer()); refused.code() != errc{}) {
-    session_.close(errc::no_path);
-    return ended(refused);
+    return break_off(refused);
   }
   // The accepting end has settled this before it answered.
   if (!on_linked_) return tell_linked();
@@ -438,7 +437,7 @@ void link_core::finish(const error& why, std::function<void()> done) {
   drop_session();
   timer_.cancel();
   // The second side to end tells; a shared object counts by its owners.
-  auto both = std::shared_ptr<void>(nullptr, [done = std::move(done)](void*) {
+  auto both = std::shared_ptr<void>(nullptr, [done = std::move(done), closing = fabric_->hold_close()](void*) {
     if (done) done();
   });
   for (auto* side : {&realtime_, &data_}) side->run([side, why, both](links::engine&) { side->end(why, both); });

@@ -60,7 +60,7 @@ public:
   void probe(std::function<void(bool lives)> told);
   /// The peer's process is not the one it was.
   void end_as(errc reason);
-  /// The peer broke the protocol.
+  /// Ends the link, after the present call has returned: the peer broke the protocol, say.
   void break_off(const error& how);
   /// Takes over the control connection of a new or a resumed session; closes it when the hello is stale.
   void accept(boost::asio::ip::tcp::socket control, const wire::hello& peer);

@@ -24,9 +24,9 @@ void link_side::adopt_connection(boost::asio::ip::tcp::socket connected, lane on
 }
 
 void link_side::adopt(lane on, channel_pointer opened, std::function<void()> start) {
-  if (ended_) return discard(std::move(opened));
+  if (ended_) return discard(on, std::move(opened));
   auto& at = of(on);
-  if (at.next) discard(std::move(at.next));
+  discard_next(on);
   at.next = std::move(opened);
   at.start = std::move(start);
   // The peer opened a newer one: it has given up the one of now.
@@ -69,10 +69,16 @@ void link_side::fenced(lane on) {
   finish_when_fenced();
 }
 
-void link_side::discard(channel_pointer unused) {
+void link_side::discard(lane on, channel_pointer unused) {
   if (unused->close()) return;
   kept_ = self();
-  discarded_.push_back(std::move(unused));
+  discarded_.push_back({on, std::move(unused)});
+}
+
+void link_side::discard_next(lane on) {
+  auto& at = of(on);
+  at.start = nullptr;
+  if (at.next) discard(on, std::exchange(at.next, nullptr));
 }
 
 void link_side::lose(lane on, const error& why) {
@@ -85,16 +91,17 @@ void link_side::end(const error& why, std::shared_ptr<void> done) {
   engine_.stop_listening();
   end_done_ = std::move(done);
   for (std::size_t i = 0; i < lane_count; ++i) {
-    auto& at = channels_[i];
-    if (at.next) discard(std::exchange(at.next, nullptr));
-    if (at.up) take_down(static_cast<lane>(i), std::nullopt);
+    discard_next(static_cast<lane>(i));
+    if (channels_[i].up) take_down(static_cast<lane>(i), std::nullopt);
   }
   finish_when_fenced();
 }
 
 void link_side::finish_when_fenced() {
-  const bool fencing = !discarded_.empty() || std::any_of(channels_.begin(), channels_.end(),
-                                                          [](const lane_channels& each) { return bool(each.closing); });
+  const bool fencing =
+      !discarded_.empty() || std::any_of(channels_.begin(), channels_.end(), [this](const lane_channels& each) {
+        return each.closing || (ended_ && each.up); // end() takes them down one after the other
+      });
   if (fencing) return;
   const auto here = std::exchange(kept_, nullptr);
   if (!ended_ || std::exchange(over_, true)) return;
@@ -148,14 +155,14 @@ void link_side::channel_failed(lane on, std::uint32_t epoch, const error& why) {
   auto& at = of(on);
   if (at.up && at.up->epoch() == epoch) return lose(on, why);
   if (!at.next || at.next->epoch() != epoch) return;
-  discard(std::exchange(at.next, nullptr));
+  discard_next(on);
   core_.channel_lost(on, epoch, why);
 }
 
 void link_side::channel_closed(lane on, std::uint32_t epoch) {
   auto& at = of(on);
   if (at.closing && at.closing->epoch() == epoch) return fenced(on);
-  std::erase_if(discarded_, [epoch](const channel_pointer& each) { return each->epoch() == epoch; });
+  std::erase_if(discarded_, [&](const discarded& each) { return each.on == on && each.channel->epoch() == epoch; });
   finish_when_fenced();
 }
 

@@ -82,7 +82,8 @@ private:
   void bring_up(lane on);
   void take_down(lane on, std::optional<error> lost);
   void fenced(lane on);
-  void discard(channel_pointer unused);
+  void discard(lane on, channel_pointer unused);
+  void discard_next(lane on);
   void lose(lane on, const error& why);
   void finish_when_fenced();
   void set_timer();
@@ -91,8 +92,12 @@ private:
   link_core& core_;
   links::engine engine_;
   std::array<lane_channels, lane_count> channels_;
-  std::vector<channel_pointer> discarded_; ///< never were the engine's; until they are fenced
-  std::shared_ptr<link_side> kept_;        ///< itself, as long as a channel is being fenced
+  struct discarded {
+    lane on;
+    channel_pointer channel;
+  };
+  std::vector<discarded> discarded_; ///< never were the engine's; until they are fenced
+  std::shared_ptr<link_side> kept_;  ///< itself, as long as a channel is being fenced
   boost::asio::steady_timer timer_;
   time_point timer_due_ = time_point::max();
   std::optional<error> ended_;

@@ -51,8 +51,7 @@ void worker::run_until_stopped() {
     if (poll_ != poll_mode::event) {
       look_around();
     } else {
-      while (look_at_sources()) {
-      }
+      while (!context_.stopped() && look_at_sources()) context_.poll(); // neither keeps the other waiting
     }
     if (arm_sources()) context_.run_one(); // asleep until something happens
   }

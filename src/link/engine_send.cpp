@@ -26,8 +26,9 @@ void engine::make_ready(operation& op) {
   auto& out = *op.out;
   auto& state = state_of(op);
   if (state.channel == nullptr) want_channel(state);
-  if (state.channel != nullptr && state.channel->can().needs_grant && out.granted.empty() && op.slices.length > 0) {
-    return broken("a grant without the memory that it grants");
+  if (state.channel != nullptr && op.slices.length > 0) {
+    const auto needs = state.channel->can();
+    if (needs.needs_grant && out.granted.rails() <= needs.key) return broken("a grant without a key for the channel");
   }
   const bool window_open = out.unverified < out.window;
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;

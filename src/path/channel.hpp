@@ -23,6 +23,8 @@ struct capabilities {
   bool one_sided = false;
   /// It takes slices only of transfers whose grant names the memory they go to.
   bool needs_grant = false;
+  /// Which of the keys in a grant it takes.
+  std::size_t key = 0;
 };
 
 /// How far a posted slice got.

@@ -19,7 +19,8 @@ struct granted_run {
 
   /// Whether the piece goes on with the pattern, which it is part of then.
   bool takes(std::uint16_t of, std::uint64_t at, std::uint64_t bytes) noexcept {
-    if (of != region || bytes != length || at <= address) return false;
+    if (of != region || bytes != length || at < address + length)
+      return false; // overlapping ones are runs of their own
     if (count == 1) stride = at - address;
     if (at != address + stride * count) return false;
     ++count;

@@ -34,8 +34,9 @@ bool ahead(std::uint32_t a, std::uint32_t b) noexcept {
 
 channel::channel(std::unique_ptr<endpoint> connected, boost::asio::any_io_executor thread, lane on, std::uint32_t epoch,
                  listener& events, driver& owner, disposer dispose, const tunables& limits)
-    : endpoint_(std::move(connected)), queues_(endpoint_->shared), by_(queues_->on().by), lane_(on), epoch_(epoch),
-      events_(events), driver_(owner), dispose_(std::move(dispose)), fence_limit_(limits.verbs_fence_limit),
+    : endpoint_(std::move(connected)), queues_(endpoint_->shared), by_(queues_->on().by),
+      peer_rail_(endpoint_->peer_rail), lane_(on), epoch_(epoch), events_(events), driver_(owner),
+      dispose_(std::move(dispose)), fence_limit_(limits.verbs_fence_limit),
       parts_(most_batched * endpoint_->most_parts), slots_(endpoint_->send_depth), may_send_(endpoint_->peer_credits),
       allowed_(queues::least_credits), owned_(queues::least_credits), fence_timer_(std::move(thread)) {}
 
@@ -45,6 +46,7 @@ channel::~channel() {
 }
 
 void channel::attach() {
+  attached_ = true;
   queues_->add(endpoint_->pair->qp_num, *this);
   endpoint_->on_event = [weak = weak_from_this(), thread = fence_timer_.get_executor()](endpoint::event what,
                                                                                         const std::string& why) {
@@ -90,7 +92,13 @@ std::string channel::describe(const ibv_wc& completion) const {
 }
 
 bool channel::close() {
-  if (state_ == state::closed) return !endpoint_;
+  if (state_ == state::closed) return true;
+  if (!attached_) { // the peer could not use it yet
+    state_ = state::closed;
+    const auto depth = endpoint_->send_depth;
+    dispose_(std::move(endpoint_), [shared = queues_, depth] { shared->release(depth, queues::least_credits); });
+    return true;
+  }
   if (state_ != state::fencing) begin_fence();
   return false;
 }
@@ -111,7 +119,10 @@ void channel::begin_fence() {
   fence_timer_.expires_after(fence_limit_);
   fence_timer_.async_wait([self = shared_from_this()](const error_code& code) {
     // A device that does not say: destroying the queue pair, which waits for it, is a fence too.
-    if (!code && self->state_ == state::fencing) self->end_fence();
+    if (code) return;
+    self->driver_.batch_begins();
+    self->drain_and_end();
+    self->driver_.batch_ends();
   });
 }
 
@@ -144,6 +155,7 @@ void channel::end_fence() {
       self->queues_->return_send_slot(self->slots_[self->first_slot_].slot);
       self->first_slot_ = (self->first_slot_ + 1) % self->slots_.size();
     }
+    self->queues_->wake_starved();
     self->driver_.batch_begins();
     self->driver_.channel_closed(self->lane_, self->epoch_);
     self->driver_.batch_ends();
@@ -193,7 +205,7 @@ posted channel::post_slice(const wire::frame_header& header, const memory::piece
 }
 
 void channel::flush() {
-  if (state_ != state::open) return;
+  if (state_ != state::open || stuck_) return;
   renew_credits();
   write_slices();
   send_stream();
@@ -219,7 +231,7 @@ void channel::write_slices() {
 
 /// One WRITE: as much as is contiguous at the peer and fits one request here.
 void channel::write_part(outgoing_slice& of) {
-  const auto to = of.granted->at(of.offset, of.left, endpoint_->peer_rail);
+  const auto to = of.granted->at(of.offset, of.left, peer_rail_);
   auto& request = next_request();
   std::uint64_t gathered = 0;
   of.pieces->visit(of.offset, to.length, [&](std::span<std::byte> part, const registration* in) {
@@ -251,7 +263,7 @@ void channel::send_stream() {
 bool channel::send(std::span<const std::byte> bytes) {
   if (room() <= kept_for_fence || !ahead(may_send_, sent_)) return false;
   const bool in_request = bytes.size() <= endpoint_->inline_bytes;
-  auto* slot = in_request ? nullptr : queues_->take_send_slot();
+  auto* slot = in_request ? nullptr : queues_->take_send_slot(*this, slot_count_);
   if (!in_request && slot == nullptr) return false;
   auto& request = next_request();
   allowed_ = came_ + owned_;
@@ -287,18 +299,28 @@ ibv_send_wr& channel::next_request() {
 /// Rings the doorbell once for all of the batch.
 void channel::post_batch() {
   if (batched_ == 0) return;
+  if (stuck_) {
+    batched_ = 0;
+    return;
+  }
   for (std::size_t i = 0; i + 1 < batched_; ++i) batch_[i].next = &batch_[i + 1];
   batch_[batched_ - 1].send_flags |= IBV_SEND_SIGNALED;
   batched_ = 0;
   ibv_send_wr* bad = nullptr;
   const int code = by_.post_send(endpoint_->pair.get(), batch_.data(), &bad);
   if (code == 0) return;
+  stuck_ = true;
   // Not here: the engine is on the stack.
   boost::asio::post(fence_timer_.get_executor(), [self = shared_from_this(), code] {
     self->driver_.batch_begins();
     self->fail(errc::path_failed, fmt::format("rail {}: post_send: {}", self->queues_->on().name, std::strerror(code)));
     self->driver_.batch_ends();
   });
+}
+
+void channel::wake() {
+  driver_.batch_begins(); // its end flushes
+  driver_.batch_ends();
 }
 
 void channel::completed(const ibv_wc& completion) {
@@ -340,9 +362,9 @@ void channel::tell_writable() {
   events_.writable(lane_);
 }
 
-/// Whether the peer is to be told of its credits though nothing else goes there. It may not use the last one, so with one
-/// left it waits, whatever used up the others; before that only messages with contents count, or two idle ends would
-/// tell each other for ever.
+/// Whether the peer is to be told of its credits though nothing else goes there. It may not use the last one, so with
+/// one left it waits, whatever used up the others; before that only messages with contents count, or two idle ends
+/// would tell each other for ever.
 bool channel::owes_credits() const noexcept {
   const auto left = allowed_ - came_;
   const bool soon = left <= owned_ / 2 && fresh_ > 0;
@@ -353,7 +375,7 @@ bool channel::owes_credits() const noexcept {
 void channel::renew_credits() {
   const auto share = std::min(queues_->fair_share(), most_credits);
   if (fresh_ > 0 && owned_ < share) {
-    owned_ += queues_->lend(std::min(owned_, share - owned_));
+    owned_ += queues_->lend_spare(std::min(owned_, share - owned_));
   } else if (owned_ > share) {
     const auto unknown_to_peer = came_ + owned_ - allowed_;
     const auto spare = std::min(owned_ - share, unknown_to_peer);

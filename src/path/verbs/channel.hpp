@@ -40,9 +40,10 @@ struct greeting {
 struct endpoint {
   enum class event : std::uint8_t { established, lost, last_request_reached };
 
+  // In this order: a queue pair goes before its connection, and its queues behind both.
+  std::shared_ptr<queues> shared;
   connection_id id;
   queue_pair pair;
-  std::shared_ptr<queues> shared;
   std::uint32_t send_depth = 0;   ///< requests that the send queue holds
   std::uint32_t inline_bytes = 0; ///< what the device copies when a request is posted
   std::uint32_t most_parts = 1;   ///< pieces of memory in a request
@@ -70,7 +71,9 @@ public:
   void start();
   [[nodiscard]] bool close() override;
 
-  [[nodiscard]] capabilities can() const noexcept override { return {.one_sided = true, .needs_grant = true}; }
+  [[nodiscard]] capabilities can() const noexcept override {
+    return {.one_sided = true, .needs_grant = true, .key = peer_rail_};
+  }
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
   [[nodiscard]] bool takes_slices() const noexcept override;
@@ -79,6 +82,8 @@ public:
   void flush() override;
 
   // From the queues.
+  /// There are send slots again.
+  void wake();
   void completed(const ibv_wc& completion);
   void arrived(std::span<const std::byte> bytes, const ibv_wc& completion);
   /// A receive of this queue pair failed.
@@ -137,6 +142,7 @@ private:
   std::unique_ptr<endpoint> endpoint_;
   const std::shared_ptr<queues> queues_;
   const calls& by_;
+  const std::size_t peer_rail_;
   const lane lane_;
   const std::uint32_t epoch_;
   listener& events_;
@@ -144,11 +150,12 @@ private:
   const disposer dispose_;
   const duration fence_limit_;
   state state_ = state::opening;
+  bool attached_ = false;
 
   // Requests, numbered from 1.
   std::uint64_t posted_ = 0;
   std::uint64_t completed_ = 0;
-  std::uint64_t signalled_ = 0; ///< the last one that reports its end
+  bool stuck_ = false; ///< the device took no more: nothing may go out of order behind what it did not take
   std::array<ibv_send_wr, most_batched> batch_;
   std::vector<ibv_sge> parts_; ///< of the batch
   std::size_t batched_ = 0;

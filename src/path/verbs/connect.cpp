@@ -1,6 +1,7 @@
 #include "path/verbs/connect.hpp"
 
 #include "wire/cursor.hpp"
+#include "wire/frame.hpp"
 
 #include <boost/asio/post.hpp>
 
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -26,6 +28,17 @@ constexpr std::uint8_t reads_in_flight = 16;
 constexpr std::uint32_t most_parts = 16;
 /// Asked of the device first; facts: lanes and performance, 2.1.
 constexpr std::uint32_t inline_wanted = 220;
+
+/// librdmacm opens each device once for the whole process, so that an event is read by whichever connector comes first:
+/// it tells all of them.
+struct every_connector {
+  std::mutex mutex;
+  std::vector<std::weak_ptr<connector>> all;
+};
+every_connector& connectors() {
+  static every_connector of_process;
+  return of_process;
+}
 
 std::string text_of(int code) {
   return std::strerror(code);
@@ -92,7 +105,8 @@ result<greeting> decode_greeting(std::span<const std::byte> data) {
   said.session = in.id();
   said.epoch = in.integer<std::uint32_t>();
   said.credits = in.integer<std::uint16_t>();
-  if (!in.ok() || carries >= lane_count || said.epoch == 0 || said.credits < queues::least_credits) {
+  if (!in.ok() || carries >= lane_count || said.epoch == 0 || said.credits < queues::least_credits ||
+      said.rail >= wire::most_rails) {
     return error(errc::protocol_error, "malformed greeting");
   }
   said.carries = static_cast<lane>(carries);
@@ -132,6 +146,7 @@ connector::request::~request() {
 
 void connector::request::refuse() {
   if (!id_) return;
+  if (of_->stopped_) return id_.reset();
   boost::asio::post(of_->context_, [of = of_, id = std::make_shared<connection_id>(std::move(id_))] {
     of->by_.reject(id->get(), nullptr, 0);
     id->reset();
@@ -153,6 +168,8 @@ result<std::shared_ptr<connector>> connector::open(const calls& by, const rail_s
                                                    const logger& log, const std::string& thread_name) {
   std::shared_ptr<connector> opened(new connector(by, rails, limits, log));
   if (const auto created = opened->create(thread_name); !created) return created.error();
+  const std::lock_guard lock(connectors().mutex);
+  connectors().all.push_back(opened);
   return opened;
 }
 
@@ -189,9 +206,16 @@ connector::~connector() {
 
 void connector::stop() {
   if (stopped_.exchange(true)) return;
+  {
+    const std::lock_guard lock(connectors().mutex);
+    std::erase_if(connectors().all, [this](const auto& each) { return each.expired() || each.lock().get() == this; });
+  }
   boost::asio::post(context_, [this] { context_.stop(); });
   if (thread_.joinable()) thread_.join();
+  joined_ = true;
   wake_.release(); // the event channel's own
+  work_.reset();
+  context_.drop_handlers();
   attempts_.clear();
   waiting_.clear();
   listeners_.clear();
@@ -255,9 +279,7 @@ void connector::wait_for_device(std::size_t index) {
         ibv_async_event event{};
         while (by_.get_async_event(devices_[index].context, &event) == 0) {
           if (event.event_type == IBV_EVENT_QP_LAST_WQE_REACHED) {
-            for (auto& [id, of] : live_) {
-              if (of.which->pair.get() == event.element.qp) tell(*of.which, endpoint::event::last_request_reached, {});
-            }
+            pass_on(event.element.qp);
           } else if (event.event_type == IBV_EVENT_PORT_ERR || event.event_type == IBV_EVENT_PORT_ACTIVE) {
             const auto* rail = rails_.of(devices_[index].context, static_cast<std::uint8_t>(event.element.port_num));
             const bool up = event.event_type == IBV_EVENT_PORT_ACTIVE;
@@ -267,6 +289,21 @@ void connector::wait_for_device(std::size_t index) {
         }
         wait_for_device(index);
       });
+}
+
+/// The device has told the last receive of a queue pair, of this connector or another one.
+void connector::pass_on(const ibv_qp* pair) {
+  const std::lock_guard lock(connectors().mutex);
+  for (const auto& each : connectors().all) {
+    const auto other = each.lock();
+    if (!other || other->stopped_) continue;
+    boost::asio::post(other->context_, [other, pair] {
+      for (auto& [id, of] : other->live_) {
+        const bool told = of.confirmed && of.which->pair.get() == pair;
+        if (told) other->tell(*of.which, endpoint::event::last_request_reached, {});
+      }
+    });
+  }
 }
 
 // Dialling.
@@ -517,10 +554,7 @@ void connector::dispose(std::unique_ptr<endpoint> used, boost::asio::any_io_exec
     of.pair.reset();
     of.id.reset();
   };
-  if (stopped_) {
-    destroy(*used);
-    return;
-  }
+  if (joined_) return destroy(*used);
   boost::asio::post(context_, [self = shared_from_this(), destroy, thread, done = std::move(done),
                                used = std::shared_ptr<endpoint>(std::move(used))]() mutable {
     destroy(*used);

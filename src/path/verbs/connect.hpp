@@ -86,6 +86,7 @@ private:
   [[nodiscard]] result<void> create(const std::string& thread_name);
   void wait_for_events();
   void wait_for_device(std::size_t index);
+  static void pass_on(const ibv_qp* pair);
   struct arrival;
   void handle(arrival&& event);
   void requested(arrival&& event);
@@ -106,7 +107,12 @@ private:
   const rail_set& rails_;
   const tunables& limits_;
   const logger& log_;
-  boost::asio::io_context context_{1};
+  /// Its pending handlers hold this connector: they must go before the context can.
+  struct context_type : boost::asio::io_context {
+    using io_context::io_context;
+    void drop_handlers() { shutdown(); }
+  };
+  context_type context_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   event_channel events_;
   boost::asio::posix::stream_descriptor wake_;
@@ -129,6 +135,7 @@ private:
   random_source random_;
   std::thread thread_;
   std::atomic<bool> stopped_ = false;
+  std::atomic<bool> joined_ = false; ///< the thread has ended: what it owned is anybody's
 };
 
 } // namespace weft::path::verbs

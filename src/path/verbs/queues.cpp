@@ -48,6 +48,7 @@ result<void> queues::create(const tunables& limits) {
   if (!receive_memory_) return failed("registering receive slots");
   send_memory_ = {by_.reg_mr(rail_.domain.get(), memory_.data() + receive_bytes, send_bytes, 0), {&by_}};
   if (!send_memory_) return failed("registering send slots");
+  send_slots_ = limits.verbs_send_slots;
   for (std::size_t at = 0; at < send_bytes; at += slot_size) {
     free_send_slots_.push_back(memory_.data() + receive_bytes + at);
   }
@@ -67,15 +68,15 @@ result<void> queues::create(const tunables& limits) {
   receives_ = {by_.create_srq(rail_.domain.get(), &wanted), {&by_}};
   if (!receives_) return failed("create_srq");
   for (std::uint32_t slot = 0; slot < slots_; ++slot) used_.push_back(slot);
-  post_receives(0);
+  post_receives();
   return {};
 }
 
-/// Posts the slots of used_ from `from` on in one call.
-void queues::post_receives(std::size_t from) {
+/// Posts the slots of used_.
+void queues::post_receives() {
   std::array<ibv_recv_wr, most_at_once> requests;
   std::array<ibv_sge, most_at_once> places;
-  while (from < used_.size()) {
+  for (std::size_t from = 0; from < used_.size();) {
     const auto count = std::min(used_.size() - from, most_at_once);
     for (std::size_t i = 0; i < count; ++i) {
       const auto slot = used_[from + i];
@@ -122,11 +123,12 @@ void queues::release(std::uint32_t sends, std::uint32_t credits) {
   reserved_ -= sends;
 }
 
-std::uint32_t queues::lend(std::uint32_t wanted) noexcept {
+std::uint32_t queues::lend(std::uint32_t wanted, std::uint32_t kept) noexcept {
   auto free = credits_.load(std::memory_order_relaxed);
-  while (!credits_.compare_exchange_weak(free, free - std::min(wanted, free))) {
+  const auto lent = [&] { return std::min(wanted, free > kept ? free - kept : 0); };
+  while (!credits_.compare_exchange_weak(free, free - lent())) {
   }
-  return std::min(wanted, free);
+  return lent();
 }
 
 std::uint32_t queues::fair_share() const noexcept {
@@ -134,11 +136,22 @@ std::uint32_t queues::fair_share() const noexcept {
   return std::max(least_credits, slots_ / (2 * std::max(pairs_.load(), std::uint32_t{1})));
 }
 
-std::byte* queues::take_send_slot() {
-  if (free_send_slots_.empty()) return nullptr;
+std::byte* queues::take_send_slot(channel& taker, std::size_t held) {
+  // A peer that acknowledges nothing does not keep the others waiting.
+  if (free_send_slots_.empty() || held >= std::max<std::size_t>(send_slots_ / 4, 1)) {
+    starved_.push_back(taker.weak_from_this());
+    return nullptr;
+  }
   auto* slot = free_send_slots_.back();
   free_send_slots_.pop_back();
   return slot;
+}
+
+void queues::wake_starved() {
+  if (starved_.empty() || free_send_slots_.empty()) return;
+  for (const auto& each : std::exchange(starved_, {})) {
+    if (const auto waiting = each.lock()) waiting->wake();
+  }
 }
 
 bool queues::fetch() {
@@ -167,7 +180,8 @@ void queues::deliver() {
     }
     used_.push_back(slot);
   }
-  post_receives(0);
+  post_receives();
+  wake_starved();
 }
 
 bool queues::arm() {

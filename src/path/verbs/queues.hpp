@@ -44,17 +44,21 @@ public:
   /// Gives the room back, and the `credits` that its peer had not used.
   void release(std::uint32_t sends, std::uint32_t credits);
   /// Up to `wanted` more credits for a peer, as there are slots. From any thread.
-  [[nodiscard]] std::uint32_t lend(std::uint32_t wanted) noexcept;
+  [[nodiscard]] std::uint32_t lend(std::uint32_t wanted, std::uint32_t kept = 0) noexcept;
   void give_back(std::uint32_t credits) noexcept { credits_ += credits; }
+  /// The same, of that half of the slots alone which is not kept for peers that come later.
+  [[nodiscard]] std::uint32_t lend_spare(std::uint32_t wanted) noexcept { return lend(wanted, slots_ / 2); }
   /// How many credits each channel may hold when all hold as many.
   [[nodiscard]] std::uint32_t fair_share() const noexcept;
 
   void add(std::uint32_t pair, channel& to) { channels_[pair] = &to; }
   void remove(std::uint32_t pair) { channels_.erase(pair); }
 
-  /// A registered slot for a message that leaves; null when all are on their way.
-  [[nodiscard]] std::byte* take_send_slot();
+  /// A registered slot for a message that leaves. Null when all are on their way, or `taker`, which has `held`, has its
+  /// part of them: it is woken when there are some again.
+  [[nodiscard]] std::byte* take_send_slot(channel& taker, std::size_t held);
   void return_send_slot(std::byte* slot) { free_send_slots_.push_back(slot); }
+  void wake_starved();
   [[nodiscard]] std::uint32_t send_key() const noexcept { return send_memory_->lkey; }
 
   // event_source
@@ -67,7 +71,7 @@ private:
 
   queues(const rail& on, boost::asio::any_io_executor thread);
   [[nodiscard]] result<void> create(const tunables& limits);
-  void post_receives(std::size_t from);
+  void post_receives();
   void wait_for_event();
 
   const rail& rail_;
@@ -80,6 +84,8 @@ private:
   completion_queue completions_;
   receive_queue receives_;
   std::vector<std::byte*> free_send_slots_;
+  std::size_t send_slots_ = 0;
+  std::vector<std::weak_ptr<channel>> starved_;          ///< wait for send slots
   std::unordered_map<std::uint32_t, channel*> channels_; ///< by the number of their queue pair
   std::array<ibv_wc, most_at_once> fetched_;
   std::size_t fetched_count_ = 0;

@@ -1,5 +1,7 @@
 #include "path/verbs/rail.hpp"
 
+#include "wire/frame.hpp"
+
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -64,6 +66,10 @@ rail_set rail_set::find(const calls& by) {
       ibv_port_attr state{};
       if (const int code = by.query_port(contexts[i], port, &state); code != 0) {
         unusable(fmt::format("query_port: {}", std::strerror(code)));
+        continue;
+      }
+      if (set.rails_.size() == wire::most_rails) {
+        unusable(fmt::format("a process uses {} rails at most", wire::most_rails));
         continue;
       }
       if (state.state != IBV_PORT_ACTIVE) {
