@@ -263,8 +263,12 @@ void channel::send_stream() {
 bool channel::send(std::span<const std::byte> bytes) {
   if (room() <= kept_for_fence || !ahead(may_send_, sent_)) return false;
   const bool in_request = bytes.size() <= endpoint_->inline_bytes;
-  auto* slot = in_request ? nullptr : queues_->take_send_slot(*this, slot_count_);
-  if (!in_request && slot == nullptr) return false;
+  auto* slot = in_request ? nullptr : queues_->take_send_slot(slot_count_);
+  if (!in_request && slot == nullptr) {
+    // One that has slots on their way hears of their end itself.
+    if (slot_count_ == 0 && !std::exchange(starved_, true)) queues_->wake_later(weak_from_this());
+    return false;
+  }
   auto& request = next_request();
   allowed_ = came_ + owned_;
   fresh_ = 0;
@@ -319,6 +323,7 @@ void channel::post_batch() {
 }
 
 void channel::wake() {
+  starved_ = false;
   driver_.batch_begins(); // its end flushes
   driver_.batch_ends();
 }

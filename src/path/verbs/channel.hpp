@@ -175,6 +175,7 @@ private:
   std::vector<slot_in_use> slots_; ///< a ring
   std::size_t first_slot_ = 0;
   std::size_t slot_count_ = 0;
+  bool starved_ = false;         ///< waits for the queues to wake it
   mutable bool refused_ = false; ///< writable() is owed
 
   // Credits, counted in messages since the beginning.

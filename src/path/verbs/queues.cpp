@@ -136,12 +136,9 @@ std::uint32_t queues::fair_share() const noexcept {
   return std::max(least_credits, slots_ / (2 * std::max(pairs_.load(), std::uint32_t{1})));
 }
 
-std::byte* queues::take_send_slot(channel& taker, std::size_t held) {
+std::byte* queues::take_send_slot(std::size_t held) noexcept {
   // A peer that acknowledges nothing does not keep the others waiting.
-  if (free_send_slots_.empty() || held >= std::max<std::size_t>(send_slots_ / 4, 1)) {
-    starved_.push_back(taker.weak_from_this());
-    return nullptr;
-  }
+  if (free_send_slots_.empty() || held >= std::max<std::size_t>(send_slots_ / 4, 1)) return nullptr;
   auto* slot = free_send_slots_.back();
   free_send_slots_.pop_back();
   return slot;

@@ -54,9 +54,11 @@ public:
   void add(std::uint32_t pair, channel& to) { channels_[pair] = &to; }
   void remove(std::uint32_t pair) { channels_.erase(pair); }
 
-  /// A registered slot for a message that leaves. Null when all are on their way, or `taker`, which has `held`, has its
-  /// part of them: it is woken when there are some again.
-  [[nodiscard]] std::byte* take_send_slot(channel& taker, std::size_t held);
+  /// A registered slot for a message that leaves. Null when all are on their way, or when one that has `held` has its
+  /// part of them.
+  [[nodiscard]] std::byte* take_send_slot(std::size_t held) noexcept;
+  /// `starved` got no slot: it is woken, once, when there are some.
+  void wake_later(std::weak_ptr<channel> starved) { starved_.push_back(std::move(starved)); }
   void return_send_slot(std::byte* slot) { free_send_slots_.push_back(slot); }
   void wake_starved();
   [[nodiscard]] std::uint32_t send_key() const noexcept { return send_memory_->lkey; }
