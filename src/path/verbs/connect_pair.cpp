@@ -1,0 +1,132 @@
+// The connector's queue pairs: made for a route, and brought to RTR and RTS with the lane's attributes.
+#include "path/verbs/connect.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace weft::path::verbs {
+namespace {
+
+/// RDMA READs in flight, at both ends: Weft sends none yet, and asks for what later ones need.
+constexpr std::uint8_t reads_in_flight = 16;
+/// What both the queue pair and a request may have in pieces of memory.
+constexpr std::uint32_t most_parts = 16;
+/// Asked of the device first; facts: lanes and performance, 2.1.
+constexpr std::uint32_t inline_wanted = 220;
+
+ibv_mtu mtu_of(std::uint32_t bytes) {
+  for (const auto mtu : {IBV_MTU_256, IBV_MTU_512, IBV_MTU_1024, IBV_MTU_2048}) {
+    if (bytes <= 128U << mtu) return mtu;
+  }
+  return IBV_MTU_4096;
+}
+
+/// The exponent of the local ACK timeout, 4.096 us * 2^n, that lasts at least `wanted` (IBA 9.7.6.1.3).
+std::uint8_t timeout_exponent(duration wanted) {
+  std::uint8_t exponent = 1;
+  while (exponent < 31 && std::chrono::nanoseconds(std::uint64_t{4096} << exponent) < wanted) ++exponent;
+  return exponent;
+}
+
+} // namespace
+
+std::uint8_t connector::traffic_class_of(lane on) const noexcept {
+  const std::uint32_t dscp[lane_count] = {limits_.lane_realtime_dscp, limits_.lane_standard_dscp,
+                                          limits_.lane_bulk_dscp, limits_.lane_background_dscp};
+  return static_cast<std::uint8_t>(dscp[static_cast<std::size_t>(on)] << 2);
+}
+
+rdma_conn_param connector::terms_of(const endpoint& of) const noexcept {
+  const auto& device = of.shared->on().device;
+  rdma_conn_param terms{};
+  terms.responder_resources = static_cast<std::uint8_t>(std::min<int>(reads_in_flight, device.max_qp_rd_atom));
+  terms.initiator_depth = static_cast<std::uint8_t>(std::min<int>(reads_in_flight, device.max_qp_init_rd_atom));
+  terms.retry_count = static_cast<std::uint8_t>(limits_.verbs_retries);
+  terms.rnr_retry_count = static_cast<std::uint8_t>(limits_.verbs_rnr_retries);
+  terms.srq = 1;
+  terms.qp_num = of.pair->qp_num;
+  return terms;
+}
+
+result<std::unique_ptr<endpoint>> connector::make_endpoint(rdma_cm_id& id, const queues_on& from) {
+  const auto* rail = rails_.of(id.verbs, id.port_num);
+  if (rail == nullptr) return error(errc::unreachable, "the route leads over a device that is no rail");
+  auto shared = from(*rail);
+  if (!shared) return shared.error();
+  auto made = std::make_unique<endpoint>();
+  made->shared = std::move(*shared);
+  made->send_depth =
+      std::min<std::uint32_t>(limits_.verbs_send_depth, static_cast<std::uint32_t>(rail->device.max_qp_wr));
+  made->most_parts = std::min<std::uint32_t>(most_parts, static_cast<std::uint32_t>(rail->device.max_sge));
+  if (!made->shared->reserve(made->send_depth)) {
+    return error(errc::limit_exceeded,
+                 fmt::format("rail {}: no room for another queue pair (verbs.receive_slots)", rail->name));
+  }
+  ibv_qp_init_attr wanted{};
+  for (const auto inline_bytes : {inline_wanted, std::uint32_t{64}, std::uint32_t{0}}) {
+    wanted = {};
+    wanted.send_cq = wanted.recv_cq = made->shared->completions();
+    wanted.srq = made->shared->receives();
+    wanted.qp_type = IBV_QPT_RC;
+    wanted.cap = {.max_send_wr = made->send_depth,
+                  .max_recv_wr = 0,
+                  .max_send_sge = made->most_parts,
+                  .max_recv_sge = 0,
+                  .max_inline_data = inline_bytes};
+    made->pair = {by_.create_qp(rail->domain.get(), &wanted), {&by_}};
+    if (made->pair) break;
+  }
+  const auto failed = [&](const char* what, int code) {
+    made->shared->release(made->send_depth, queues::least_credits);
+    return error(code == ENOMEM ? errc::out_of_memory : errc::os_failure,
+                 fmt::format("rail {}: {}: {}", rail->name, what, std::strerror(code)));
+  };
+  if (!made->pair) return failed("create_qp", errno);
+  made->inline_bytes = wanted.cap.max_inline_data;
+  ibv_qp_attr attributes{};
+  int mask = 0;
+  attributes.qp_state = IBV_QPS_INIT;
+  if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
+  attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE;
+  if (const int code = by_.modify_qp(made->pair.get(), &attributes, mask | IBV_QP_ACCESS_FLAGS); code != 0) {
+    return failed("modify_qp to INIT", code);
+  }
+  return made;
+}
+
+/// To RTR and RTS. librdmacm's attributes, but for those that decide how soon a dead peer is noticed, how a receiver
+/// that is late is waited for, and the marks of the lane.
+result<void> connector::make_ready(endpoint& of, rdma_cm_id& id, lane on, const rdma_conn_param& terms) {
+  const auto failed = [&of](const char* what, int code) {
+    return error(errc::path_failed, fmt::format("rail {}: {}: {}", of.shared->on().name, what, std::strerror(code)));
+  };
+  const auto mine = terms_of(of);
+  ibv_qp_attr attributes{};
+  int mask = 0;
+  attributes.qp_state = IBV_QPS_RTR;
+  if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
+  attributes.path_mtu = std::min(attributes.path_mtu, mtu_of(static_cast<std::uint32_t>(limits_.verbs_mtu.value())));
+  attributes.min_rnr_timer = static_cast<std::uint8_t>(limits_.verbs_rnr_timer);
+  attributes.max_dest_rd_atomic = std::min(mine.responder_resources, terms.initiator_depth);
+  attributes.ah_attr.grh.traffic_class = traffic_class_of(on);
+  attributes.ah_attr.sl = static_cast<std::uint8_t>(traffic_class_of(on) >> 5);
+  mask |= IBV_QP_MIN_RNR_TIMER | IBV_QP_MAX_DEST_RD_ATOMIC;
+  if (const int code = by_.modify_qp(of.pair.get(), &attributes, mask); code != 0)
+    return failed("modify_qp to RTR", code);
+  attributes = {};
+  attributes.qp_state = IBV_QPS_RTS;
+  if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
+  attributes.timeout = timeout_exponent(limits_.verbs_ack_timeout);
+  attributes.retry_cnt = static_cast<std::uint8_t>(limits_.verbs_retries);
+  attributes.rnr_retry = static_cast<std::uint8_t>(limits_.verbs_rnr_retries);
+  attributes.max_rd_atomic = std::min(mine.initiator_depth, terms.responder_resources);
+  mask |= IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC;
+  if (const int code = by_.modify_qp(of.pair.get(), &attributes, mask); code != 0)
+    return failed("modify_qp to RTS", code);
+  return {};
+}
+
+} // namespace weft::path::verbs
