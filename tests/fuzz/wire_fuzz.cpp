@@ -2,14 +2,17 @@
 #include "choices.hpp"
 
 #include "wire/bodies.hpp"
+#include "wire/grant.hpp"
 
 namespace weft::fuzz {
 namespace {
 
+/// `behind` follows the encoded value, as a grant does a request.
 template <class Value, class Decode>
-void comes_back(const Value& value, Decode decode) {
+void comes_back(const Value& value, Decode decode, std::span<const std::byte> behind = {}) {
   std::vector<std::byte> encoded;
   wire::encode(value, encoded);
+  encoded.insert(encoded.end(), behind.begin(), behind.end());
   const auto again = decode(std::span<const std::byte>(encoded));
   require(again.has_value() && *again == value, "what was accepted is read back");
 }
@@ -19,11 +22,24 @@ result<wire::request> decode_request(std::span<const std::byte> body) {
   return wire::decode_request(in);
 }
 
+/// What is accepted names `length` bytes, all of them in parts that have bytes, for every rail.
+void grant(std::span<const std::byte> body, std::uint64_t length) {
+  const auto list = wire::decode_grant(body, length);
+  if (!list || body.empty()) return;
+  require(list->length() == length, "a grant names the bytes that it is for");
+  for (std::uint64_t offset = 0; offset < length;) {
+    const auto part = list->at(offset, length - offset, list->rails() - 1);
+    require(part.length > 0 && part.length <= length - offset, "a part has bytes, and not more than asked for");
+    offset += part.length;
+  }
+}
+
 } // namespace
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   choices in(data, size);
-  const auto what = in.below(5);
+  const auto what = in.below(6);
+  const auto length = what == 5 ? in.number<std::uint16_t>() : 0;
   const auto bytes = in.rest();
   if (what == 0 && bytes.size() >= wire::header_size) {
     const auto header = wire::decode(bytes.first<wire::header_size>());
@@ -36,9 +52,10 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   } else if (what == 2) {
     if (const auto value = wire::decode_channel_hello(bytes)) comes_back(*value, wire::decode_channel_hello);
   } else if (what == 3) {
-    const auto value = decode_request(bytes);
+    wire::reader from(bytes);
+    const auto value = wire::decode_request(from);
     if (!value) return 0;
-    comes_back(*value, decode_request);
+    comes_back(*value, decode_request, from.rest());
     if (value->kind == wire::operation_kind::request) return 0;
     require(value->slice_size > 0 && value->length / value->slice_size < 0x80000000, "slices can be counted");
   } else if (what == 4) {
@@ -47,6 +64,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     std::vector<std::byte> encoded;
     wire::encode(std::span<const wire::slice_range>(value->all()), encoded);
     require(std::equal(encoded.begin(), encoded.end(), bytes.begin(), bytes.end()), "ranges are encoded as they came");
+  } else if (what == 5) {
+    grant(bytes, length);
   }
   return 0;
 }
