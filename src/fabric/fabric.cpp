@@ -54,6 +54,7 @@ result<region> fabric::allocate(byte_count size) {
 
 result<void> fabric::publish(region_view part, std::string_view name, rights allowed) {
   if (core_->forked()) return error(errc::forked);
+  if (auto unknown = core_->check_memory(part); unknown.code() != errc{}) return unknown;
   return core_->published().add(std::move(part), name, allowed);
 }
 

@@ -101,7 +101,7 @@ result<void> fabric_core::listen(const std::string& at) {
 }
 
 result<void> fabric_core::open_rails(const std::string& thread_names) {
-  auto opened = fabrics::rdma::open(path::verbs::kernel_calls(), limits_, log_, thread_names);
+  auto opened = fabrics::rdma::open(path::verbs::calls_in_use(), limits_, log_, thread_names);
   if (!opened) return opened.error();
   rdma_ = std::move(*opened);
   if (!rdma_) return {};
@@ -239,7 +239,8 @@ wire::hello fabric_core::greeting() const {
 
 result<std::shared_ptr<const registration>> fabric_core::register_memory(std::span<std::byte> bytes,
                                                                          std::function<void()> release) {
-  if (!rdma_ || bytes.empty()) return std::make_shared<const registration>(bytes, std::move(release));
+  const auto* here = rdma_ ? rdma_->rails().get() : nullptr;
+  if (!rdma_ || bytes.empty()) return std::make_shared<const registration>(bytes, std::move(release), here);
   auto added = rdma_->rails()->add(bytes);
   if (!added) {
     if (release) release();
@@ -254,7 +255,13 @@ result<std::shared_ptr<const registration>> fabric_core::register_memory(std::sp
         regions.reset();
         if (release) release();
       },
-      std::move(keys));
+      here, std::move(keys));
+}
+
+/// A device would refuse it in the middle of a transfer, and the link would break.
+error fabric_core::check_memory(const region_view& part) const {
+  if (!part.owner || !rdma_ || part.owner->rails == rdma_->rails().get()) return {};
+  return {errc::invalid_argument, "the region is another fabric's: register the memory with this one"};
 }
 
 result<std::shared_ptr<const registration>> fabric_core::allocate(std::uint64_t bytes) {

@@ -61,6 +61,8 @@ public:
                                                                             std::function<void()> release = nullptr);
   /// New memory, zeroed, registered.
   [[nodiscard]] result<std::shared_ptr<const registration>> allocate(std::uint64_t bytes);
+  /// Success, or invalid_argument: the rails of this fabric do not know the memory.
+  [[nodiscard]] error check_memory(const region_view& part) const;
 
   // From any thread.
   using connected = std::function<void(const error& failure, std::shared_ptr<link_core>)>;

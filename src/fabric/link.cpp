@@ -181,6 +181,7 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
   auto end = std::make_shared<transfer_end>(std::move(handler), core_->side_of(options.lane).on(), verify);
   if (options.piece_status) end->tell_pieces(pieces);
   if (core_->fabric().closing()) return end->refuse(error(errc::closed, "the fabric is closing"));
+  if (const auto unknown = core_->fabric().check_memory(local); unknown.code() != errc{}) return end->refuse(unknown);
   auto parts = cut(pieces, local, remote);
   if (options.notify.size() > most_notify)
     parts = error(errc::too_large, fmt::format("notify: at most {} bytes", most_notify));

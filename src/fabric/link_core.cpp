@@ -88,15 +88,6 @@ void link_core::add_counters_to(metrics& sum) const noexcept {
   }
 }
 
-/// Runs `work(session)` on the link's data thread, in a batch that the session takes part in.
-template <class Work>
-void link_core::with_session(Work&& work) {
-  thread_.run([self = shared_from_this(), work = std::forward<Work>(work)]() mutable {
-    self->thread_.touch(self);
-    work(self->session_);
-  });
-}
-
 error link_core::end_reason() const {
   const std::lock_guard lock(end_mutex_);
   return end_;
@@ -108,7 +99,10 @@ void link_core::want_channel(lane on) {
 
 void link_core::channel_lost(lane on, std::uint32_t epoch, const error& why) {
   fabric_->log().debug("{}: channel {} of lane {} lost: {}", peer(), epoch, name(on), why.where());
-  with_session([on, epoch](links::session& session) { session.channel_lost(on, epoch); });
+  with_session([self = shared_from_this(), on, epoch, why](links::session& session) {
+    self->blame_rail(on, epoch, why);
+    session.channel_lost(on, epoch);
+  });
 }
 
 void link_core::break_off(const error& how) {
@@ -246,14 +240,6 @@ void link_core::send(const wire::frame_header& header, std::span<const std::byte
   std::ignore = control_->post_message(complete, body);
 }
 
-void link_core::dial_channel(lane on, std::uint32_t epoch) {
-  if (auto* over = rail_for(on)) return dial_queue_pair(on, epoch, *over);
-  if (fabric_->limits().transport != transport_choice::verbs) return dial_connection(on, epoch);
-  thread_.post([self = shared_from_this(), on, epoch] {
-    self->channel_lost(on, epoch, error(errc::no_path, "no RDMA rail of the peer can be reached now"));
-  });
-}
-
 void link_core::dial_connection(lane on, std::uint32_t epoch) {
   auto& side = side_of(on);
   const wire::channel_hello hello{session_.mine().session, on, epoch};
@@ -268,103 +254,6 @@ void link_core::dial_connection(lane on, std::uint32_t epoch) {
           side.adopt_connection(std::move(socket), hello.carries, hello.epoch, false);
           side.batch_ends();
         });
-  });
-}
-
-/// The rails of the peer that queue pairs of this link may lead to; both ends hear of the other's in its hello.
-/// Success, or why there can be no link.
-error link_core::learn_rails(const wire::hello& peer) {
-  const bool here = fabric_->rdma() != nullptr && !fabric_->rdma()->offered().empty();
-  if (here) {
-    for (const auto& each : peer.rails) peer_rails_.push_back({from_wire(each), 0, {}});
-  }
-  if (peer_rails_.empty()) {
-    const auto why = fmt::format("{} has no RDMA rail", here ? peer.name : "this process");
-    if (fabric_->limits().transport == transport_choice::verbs) {
-      fabric_->log().warning("{}: no link: transport=verbs, and {}", peer.name, why);
-      return {errc::no_path, fmt::format("transport=verbs, and {}", why)};
-    }
-    if (here || !peer.rails.empty()) fabric_->log().info("{}: tcp is used: {}", peer.name, why);
-    return {};
-  }
-  for (auto* side : {&realtime_, &data_}) side->run([](links::engine& engine) { engine.name_memory(true); });
-  return {};
-}
-
-/// Links spread over the rails, and the lanes of a link too; a rail that failed is left out for a while.
-link_core::peer_rail* link_core::rail_for(lane on) {
-  const auto count = peer_rails_.size();
-  const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(on);
-  for (std::size_t i = 0; i < count; ++i) {
-    auto& each = peer_rails_[(first + i) % count];
-    if (each.retry_at <= clock::now()) return &each;
-  }
-  return nullptr;
-}
-
-void link_core::dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over) {
-  const auto& limits = fabric_->limits();
-  path::verbs::greeting said{.session = id(), .carries = on, .epoch = epoch};
-  const auto failed = [self = shared_from_this(), on, epoch, index = &over - peer_rails_.data()](const error& why) {
-    self->with_session([self, on, epoch, index, why](links::session&) {
-      auto& rail = self->peer_rails_[static_cast<std::size_t>(index)];
-      const auto pause = self->fabric_->limits().redial_max * (std::int64_t{1} << std::min(rail.failures++, 6U));
-      rail.retry_at = deadline_after(clock::now(), pause);
-      const bool may_use_tcp = self->fabric_->limits().transport == transport_choice::any;
-      if (self->rail_for(on) == nullptr && may_use_tcp && std::exchange(self->says_tcp_, false)) {
-        self->fabric_->log().warning("{}: no RDMA path, tcp is used: {}", self->peer(), why.message());
-      }
-      self->channel_lost(on, epoch, why);
-    });
-  };
-  fabric_->rdma()->connections()->dial(
-      over.at, said, limits.connect_timeout, fabric_->rdma()->queues_of(side_of(on).on(), on),
-      [self = shared_from_this(), on, epoch, failed,
-       index = &over - peer_rails_.data()](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
-        if (failure.code() != errc{}) return failed(failure);
-        self->with_session([self, on, epoch, index](links::session& session) {
-          self->peer_rails_[static_cast<std::size_t>(index)].failures = 0;
-          self->says_tcp_ = true;
-          session.channel_opened(on, epoch);
-        });
-        self->adopt_queue_pair(on, epoch, std::move(connected));
-      });
-}
-
-void link_core::adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected) {
-  auto& side = side_of(on);
-  side.run(
-      [self = shared_from_this(), &side, on, epoch, connected = std::move(connected)](links::engine& engine) mutable {
-        const auto connections = self->fabric_->rdma()->connections();
-        auto* endpoint = connected.get();
-        const auto thread = side.on().executor();
-        const auto channel = std::make_shared<path::verbs::channel>(
-            std::move(connected), thread, on, epoch, engine, side,
-            [connections, thread](std::unique_ptr<path::verbs::endpoint> used, std::function<void()> done) {
-              connections->dispose(std::move(used), thread, std::move(done));
-            },
-            self->fabric_->limits());
-        side.adopt(on, channel, [self, on, epoch, channel, connections, endpoint] {
-          self->fabric_->log().debug("{}: lane {} goes over rail {} to {} (channel {}, queue pair {})", self->peer(),
-                                     name(on), endpoint->shared->on().name, endpoint->peer_address, epoch,
-                                     endpoint->pair->qp_num);
-          channel->attach();
-          connections->confirm(*endpoint);
-        });
-      });
-}
-
-void link_core::accept_queue_pair(std::shared_ptr<path::verbs::connector::request> request) {
-  with_session([self = shared_from_this(), request](links::session& session) {
-    const auto on = request->said().carries;
-    const auto epoch = request->said().epoch;
-    if (!session.may_open(on, epoch)) return request->refuse();
-    session.channel_opened(on, epoch);
-    request->accept(self->fabric_->rdma()->queues_of(self->side_of(on).on(), on),
-                    [self, on, epoch](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
-                      if (failure.code() != errc{}) return self->channel_lost(on, epoch, failure);
-                      self->adopt_queue_pair(on, epoch, std::move(connected));
-                    });
   });
 }
 

@@ -56,6 +56,8 @@ public:
   void add_counters_to(metrics& sum) const noexcept;
   void want_channel(lane on);
   void channel_lost(lane on, std::uint32_t epoch, const error& why);
+  /// Something came over the lane's queue pair.
+  void queue_pair_proven(lane on, std::uint32_t epoch);
   /// Asks the peer for a sign of life; `told` hears on the link's thread whether one came in time.
   void probe(std::function<void(bool lives)> told);
   /// The peer's process is not the one it was.
@@ -108,6 +110,7 @@ public:
   void protocol_broken(const error& how) override { break_off(how); }
 
 private:
+  /// Runs `work(session)` on the link's data thread, in a batch that the session takes part in.
   template <class Work>
   void with_session(Work&& work);
   void tell_linked();
@@ -118,7 +121,14 @@ private:
     std::uint32_t failures = 0; ///< in a row
     time_point retry_at{};
   };
+  /// A queue pair that was dialled, until something came over it.
+  struct unproven {
+    std::uint32_t epoch = 0; ///< 0: there is none
+    std::size_t rail = 0;    ///< of the peer
+  };
+  [[nodiscard]] std::size_t rails_in_reach() const;
   [[nodiscard]] peer_rail* rail_for(lane on);
+  void blame_rail(lane on, std::uint32_t epoch, const error& why);
   void dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over);
   void dial_connection(lane on, std::uint32_t epoch);
   void adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected);
@@ -138,6 +148,7 @@ private:
   std::shared_ptr<path::tcp::channel> next_control_; ///< of a resumed session, until the old one is dropped
   std::function<void()> stop_dialling_;
   std::vector<peer_rail> peer_rails_;
+  std::array<unproven, lane_count> unproven_;
   bool says_tcp_ = true; ///< whether it is news that a lane goes over tcp
   linked_handler on_linked_;
   std::vector<std::function<void(bool)>> probes_;
@@ -149,5 +160,13 @@ private:
   link_side realtime_;
   link_side data_;
 };
+
+template <class Work>
+void link_core::with_session(Work&& work) {
+  thread_.run([self = shared_from_this(), work = std::forward<Work>(work)]() mutable {
+    self->thread_.touch(self);
+    work(self->session_);
+  });
+}
 
 } // namespace weft::fabrics

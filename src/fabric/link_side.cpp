@@ -159,6 +159,10 @@ void link_side::channel_failed(lane on, std::uint32_t epoch, const error& why) {
   core_.channel_lost(on, epoch, why);
 }
 
+void link_side::channel_proven(lane on, std::uint32_t epoch) {
+  core_.queue_pair_proven(on, epoch);
+}
+
 void link_side::channel_closed(lane on, std::uint32_t epoch) {
   auto& at = of(on);
   if (at.closing && at.closing->epoch() == epoch) return fenced(on);

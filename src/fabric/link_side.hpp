@@ -67,6 +67,7 @@ public:
   void batch_ends() override { worker_.end(); }
   void channel_failed(lane on, std::uint32_t epoch, const error& why) override;
   void channel_closed(lane on, std::uint32_t epoch) override;
+  void channel_proven(lane on, std::uint32_t epoch) override;
 
 private:
   using channel_pointer = std::shared_ptr<path::channel>;

@@ -109,7 +109,8 @@ private:
   int depth_ = 0;
   int channels_ = 0;
   bool initiating_ = false;
-  bool again_ = false; ///< another batch for the scheduler is queued
+  bool ending_ = false; ///< the thread is to end
+  bool again_ = false;  ///< another batch for the scheduler is queued
   std::atomic<bool> stopped_ = false;
   std::atomic<int> posting_ = 0; ///< calls of post() that may not know yet that it has stopped
   std::vector<std::string> complaints_;

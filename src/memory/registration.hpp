@@ -17,8 +17,9 @@ struct rail_key {
 
 struct registration {
   /// `release` gives back the keys, then the memory if that is the library's own.
-  registration(std::span<std::byte> memory, std::function<void()> release, std::vector<rail_key> of_rails = {})
-      : bytes(memory), keys(std::move(of_rails)), release_(std::move(release)) {}
+  registration(std::span<std::byte> memory, std::function<void()> release, const void* known_to = nullptr,
+               std::vector<rail_key> of_rails = {})
+      : bytes(memory), rails(known_to), keys(std::move(of_rails)), release_(std::move(release)) {}
   ~registration() {
     if (release_) release_();
   }
@@ -26,6 +27,7 @@ struct registration {
   registration& operator=(const registration&) = delete;
 
   const std::span<std::byte> bytes;
+  const void* const rails;          ///< the set of rails that knows it, by which a fabric tells its own
   const std::vector<rail_key> keys; ///< one for each of the fabric's RDMA rails, in their order; none without one
 
 private:

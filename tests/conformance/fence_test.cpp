@@ -78,7 +78,8 @@ TEST_CASE_TEMPLATE("at its deadline a transfer ends and touches its buffer no mo
   CHECK(write == errc::deadline_exceeded);
 }
 
-TEST_CASE("a frozen peer ends a transfer at its stall or deadline, and serves again when it goes on") {
+TEST_CASE("a frozen peer ends a transfer at its stall or deadline, and serves again when it goes on" *
+          doctest::test_suite("two processes")) {
   rig<in_processes> with({.size = large}, {{"stall.default", "150ms"}});
   const auto source = with.open("source");
   const auto target = with.open("target");
@@ -95,7 +96,7 @@ TEST_CASE("a frozen peer ends a transfer at its stall or deadline, and serves ag
   CHECK(stays_untouched(with, memory));
 }
 
-TEST_CASE("a peer frozen in mid-transfer ends it within the deadline") {
+TEST_CASE("a peer frozen in mid-transfer ends it within the deadline" * doctest::test_suite("two processes")) {
   rig<in_processes> with({.size = large});
   const auto target = with.open("target");
   const auto source = with.open("source");

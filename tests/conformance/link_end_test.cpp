@@ -168,7 +168,7 @@ TEST_CASE_TEMPLATE("closing without patience ends what is under way", Kind, in_t
   CHECK(std::get<0>(soon(std::move(slow))) == errc::closed);
 }
 
-TEST_CASE("a killed peer is peer_lost within session.grace") {
+TEST_CASE("a killed peer is peer_lost within session.grace" * doctest::test_suite("two processes")) {
   rig<in_processes> with({.size = large}, {{"session.grace", "300ms"}});
   outstanding all(with);
   with.peer.kill();
@@ -176,7 +176,7 @@ TEST_CASE("a killed peer is peer_lost within session.grace") {
   CHECK_FALSE(with.link.alive());
 }
 
-TEST_CASE("a peer that comes back as another is peer_restarted") {
+TEST_CASE("a peer that comes back as another is peer_restarted" * doctest::test_suite("two processes")) {
   std::optional<rig<in_processes>> first(std::in_place, peer_options{.size = large});
   auto& with = *first;
   const auto address = with.peer.address();

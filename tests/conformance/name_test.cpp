@@ -49,7 +49,8 @@ TEST_CASE("a name is free again when its process is gone") {
   }
 }
 
-TEST_CASE("a process that was killed, or that is frozen, loses its name to its successor") {
+TEST_CASE("a process that was killed, or that is frozen, loses its name to its successor" *
+          doctest::test_suite("two processes")) {
   const peer_options named{.size = 4096, .values = {{"peer.name", "storage"}}};
   fabric client{configured({{"probe.timeout", "100ms"}})};
   in_processes old{named};

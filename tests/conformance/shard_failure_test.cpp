@@ -25,7 +25,7 @@ bool stays_untouched(replicas<Kind>& with, const region& memory) {
 
 } // namespace
 
-TEST_CASE("a replica that is dead from the start is done without") {
+TEST_CASE("a replica that is dead from the start is done without" * doctest::test_suite("two processes")) {
   replicas<in_processes> with(2, {{"redial.max", "20ms"}});
   with.put("shard", 5'000'000, 1);
   with.servers[0]->kill();
@@ -48,7 +48,7 @@ TEST_CASE("a replica that is dead from the start is done without") {
   CHECK(std::get<0>(soon(shards.put("last", memory, {.min_copies = 1}, outcome))) != error_code{});
 }
 
-TEST_CASE("a replica that is killed in mid-fetch is replaced by the other") {
+TEST_CASE("a replica that is killed in mid-fetch is replaced by the other" * doctest::test_suite("two processes")) {
   replicas<in_processes> with(2, narrow);
   with.put("shard", large, 2);
   auto memory = with.client.allocate(byte_count{large}).value();
@@ -60,7 +60,7 @@ TEST_CASE("a replica that is killed in mid-fetch is replaced by the other") {
   CHECK(has_pattern(memory.bytes(), 2));
 }
 
-TEST_CASE("a replica that freezes in mid-fetch is replaced by the other") {
+TEST_CASE("a replica that freezes in mid-fetch is replaced by the other" * doctest::test_suite("two processes")) {
   replicas<in_processes> with(2, narrow);
   with.put("shard", large, 3);
   with.put("small", 1 << 20, 1);
@@ -76,7 +76,8 @@ TEST_CASE("a replica that freezes in mid-fetch is replaced by the other") {
   CHECK(stays_untouched(with, memory));
 }
 
-TEST_CASE("with all replicas frozen a fetch ends at its deadline, and goes on when they do") {
+TEST_CASE("with all replicas frozen a fetch ends at its deadline, and goes on when they do" *
+          doctest::test_suite("two processes")) {
   replicas<in_processes> with(2, narrow);
   with.put("small", 1 << 20, 1);
   auto memory = with.client.allocate(byte_count{1 << 20}).value();

@@ -180,7 +180,8 @@ TEST_CASE_TEMPLATE("a removed shard is gone from every replica, and can be put a
   CHECK(std::get<0>(soon(with.shards->remove("gone", {.version = again.version}, outcome))) == error_code{});
 }
 
-TEST_CASE("a shard that only one replica has is removed there; with a replica away that is told") {
+TEST_CASE("a shard that only one replica has is removed there; with a replica away that is told" *
+          doctest::test_suite("two processes")) {
   replicas<in_processes> with(2);
   shard_client one{with.client, {with.servers[0]->address()}};
   soon(one.put("single", with.filled(1000, 1), {}, asio::use_future));

@@ -238,7 +238,7 @@ TEST_CASE_TEMPLATE("thousands of pieces, indexed or strided, go in one call and 
   CHECK(soon(with.link.read(remote.all(), back, pieces, {}, asio::use_future)).pieces.empty());
 }
 
-TEST_CASE("after an error each piece says whether it arrived") {
+TEST_CASE("after an error each piece says whether it arrived" * doctest::test_suite("two processes")) {
   constexpr std::size_t length = 256 * 1024;
   rig<in_processes> with({.size = 64 * length});
   auto local = with.filled(64 * length, 5);

@@ -140,7 +140,7 @@ struct rig {
   bool closed = false;
   std::vector<std::byte> memory = counting(64 * 1024);
   std::shared_ptr<const registration> known =
-      std::make_shared<const registration>(memory, nullptr, std::vector<rail_key>{{77, 78}});
+      std::make_shared<const registration>(memory, nullptr, nullptr, std::vector<rail_key>{{77, 78}});
   memory::piece_list pieces{memory, known};
   memory::granted_list granted = [] {
     memory::granted_list list(1);

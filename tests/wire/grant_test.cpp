@@ -13,7 +13,7 @@ namespace {
 struct known_memory {
   explicit known_memory(std::uint32_t key)
       : bytes(4096), region(std::make_shared<const registration>(
-                         bytes, nullptr, std::vector<rail_key>{{key, key + 1}, {key + 2, key + 3}})) {}
+                         bytes, nullptr, nullptr, std::vector<rail_key>{{key, key + 1}, {key + 2, key + 3}})) {}
   [[nodiscard]] std::span<std::byte> part(std::size_t at, std::size_t length) {
     return std::span(bytes).subspan(at, length);
   }

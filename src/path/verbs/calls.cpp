@@ -2,7 +2,11 @@
 
 namespace weft::path::verbs {
 
-const calls& kernel_calls() noexcept {
+namespace {
+
+const calls* chosen = nullptr;
+
+const calls& calls_of_libraries() noexcept {
   // Some of them are macros or functions of a header: each gets a function of its own.
   static const calls table{
       .get_devices = ::rdma_get_devices,
@@ -58,6 +62,16 @@ const calls& kernel_calls() noexcept {
                       ibv_send_wr** bad) { return ibv_post_send(pair, requests, bad); },
   };
   return table;
+}
+
+} // namespace
+
+const calls& calls_in_use() noexcept {
+  return chosen != nullptr ? *chosen : calls_of_libraries();
+}
+
+void use_calls(const calls* by) noexcept {
+  chosen = by;
 }
 
 } // namespace weft::path::verbs

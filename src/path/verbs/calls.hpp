@@ -62,8 +62,10 @@ struct calls {
   int (*post_send)(ibv_qp* pair, ibv_send_wr* requests, ibv_send_wr** bad);
 };
 
-/// The libraries'.
-[[nodiscard]] const calls& kernel_calls() noexcept;
+/// What fabrics call from now on: the libraries' functions, unless a test put a network of its own there.
+[[nodiscard]] const calls& calls_in_use() noexcept;
+/// Null: the libraries' again. No fabric may be open.
+void use_calls(const calls* by) noexcept;
 
 template <class Handle, auto Free>
 struct freed_by {

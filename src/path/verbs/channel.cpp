@@ -401,7 +401,7 @@ void channel::arrived(std::span<const std::byte> bytes, const ibv_wc& completion
         error(errc::protocol_error, beyond ? "a message without credit" : "a message that is no part of the protocol"));
   } else {
     if (ahead(credits, may_send_)) may_send_ = credits;
-    confirmed_ = true;
+    if (!std::exchange(confirmed_, true)) driver_.channel_proven(lane_, epoch_);
     if (state_ == state::opening) start(); // its connection is up, whether or not that was said yet
     if (!bytes.empty()) {
       ++fresh_;

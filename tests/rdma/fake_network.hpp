@@ -1,0 +1,129 @@
+// An RDMA network inside this process, behind the table of verbs and rdmacm calls: rails with a device each, queue
+// pairs, shared receive queues, completion queues and the connection manager, which do towards Weft what real ones do,
+// and complain where a real one would lose something silently. All fabrics of the process are on it, rail to rail of
+// the same number. It must outlive them; one at a time. Any thread.
+#pragma once
+
+#include "path/verbs/calls.hpp"
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace weft::tests {
+
+class fake_network {
+public:
+  struct options {
+    std::size_t rails = 2;
+    /// Requests are carried out by a thread of the network's, some time after they were posted; else at once, by the
+    /// thread that posts them.
+    bool asynchronous = true;
+  };
+  fake_network() : fake_network(options()) {}
+  explicit fake_network(options chosen);
+  /// Puts the libraries' table back.
+  ~fake_network();
+  fake_network(const fake_network&) = delete;
+  fake_network& operator=(const fake_network&) = delete;
+
+  // Faults, from now on.
+  /// Nothing gets over a rail: whoever connects hears nothing, requests end with RETRY_EXC_ERR.
+  void unplug(std::size_t rail);
+  void plug(std::size_t rail);
+  /// Whoever connects over the rail hears nothing; what is connected stays.
+  void deafen(std::size_t rail);
+  /// The connection manager of a rail works, and no request gets through: a wrong GID, a filtered port.
+  void let_only_connect(std::size_t rail);
+  /// One of the next requests of that kind, behind `after` others, ends with `status`.
+  void fail_request(ibv_wr_opcode kind, ibv_wc_status status, std::size_t after = 0);
+  /// The next WRITE but `after` goes to `by` bytes beyond where it should.
+  void misplace(std::ptrdiff_t by, std::size_t after = 0);
+  /// Memory cannot be registered on the rail.
+  void refuse_memory(std::size_t rail, int code);
+  /// The rail's devices make no more queue pairs.
+  void refuse_pairs(std::size_t rail, int code);
+
+  // What it saw.
+  /// Requests carried out on a rail.
+  [[nodiscard]] std::uint64_t requests(std::size_t rail) const;
+  [[nodiscard]] std::size_t pairs() const;
+  [[nodiscard]] std::size_t regions() const;
+  [[nodiscard]] std::size_t attempts(std::size_t rail) const;
+  /// What a real network would have lost or mangled without a word; empty if there was nothing.
+  [[nodiscard]] std::string complaints() const;
+
+private:
+  struct device;
+  struct domain;
+  struct wake_up;
+  struct completions;
+  struct receives;
+  struct pair;
+  struct notice;
+  struct event_queue;
+  struct identity;
+  struct work;
+  enum class cable { plugged, unplugged, deaf, connects_only };
+  struct fault {
+    bool due = false;
+    std::size_t after = 0;
+    ibv_wr_opcode kind{};
+    ibv_wc_status status{};
+    std::ptrdiff_t by = 0;
+  };
+
+  static path::verbs::calls make_table();
+  static const path::verbs::calls& table();
+  void run();
+  void carry_out(pair& of);
+  void carry_out_one(pair& of, const work& request);
+  [[nodiscard]] bool gather(pair& of, const work& request, std::byte* to, std::size_t room);
+  void complete(pair& of, const work& request, ibv_wc_status status);
+  void push(completions& to, const ibv_wc& entry);
+  void break_down(pair& of);
+  void tell(identity& to, rdma_cm_event_type type, int status = 0, const rdma_conn_param* terms = nullptr);
+  void complain(const char* what);
+  [[nodiscard]] pair* find(std::uint32_t number);
+
+  /// Not a mutex, whose locks would count as Weft's.
+  class spin_lock {
+  public:
+    void lock() noexcept {
+      while (taken_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
+    }
+    void unlock() noexcept { taken_.clear(std::memory_order_release); }
+
+  private:
+    std::atomic_flag taken_;
+  };
+
+  static inline fake_network* current_ = nullptr;
+  const options options_;
+  mutable spin_lock lock_; ///< guards everything that follows
+  std::vector<std::unique_ptr<device>> devices_;
+  std::map<std::uint32_t, std::unique_ptr<ibv_mr>> regions_; ///< by key
+  std::map<std::uint32_t, pair*> pairs_;                     ///< by number
+  std::vector<identity*> identities_;
+  std::uint32_t next_key_ = 0x1001;
+  std::uint32_t next_pair_ = 17;
+  std::uint16_t next_port_ = 20000;
+  fault failing_;
+  fault misplacing_;
+  std::string complaints_;
+  std::deque<pair*> busy_; ///< with requests to carry out, in asynchronous mode
+  bool stopping_ = false;
+  std::atomic<bool> work_ = false;
+  std::thread thread_;
+};
+
+} // namespace weft::tests

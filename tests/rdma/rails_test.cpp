@@ -1,0 +1,243 @@
+// What whole fabrics make of rails that fail, over a network in this process.
+#include "conformance/support.hpp"
+#include "rdma/fake_network.hpp"
+
+#include <doctest/doctest.h>
+
+#include <boost/asio/use_future.hpp>
+
+#include <mutex>
+
+using namespace weft;
+using namespace weft::tests;
+
+namespace {
+
+constexpr std::size_t size = 1 << 20;
+const settings over_verbs = {{"transport", "verbs"}};
+
+/// Two fabrics with a link, and a region of `size` bytes at each end, before which and behind which lies more memory
+/// that is registered with it.
+struct pair_of_fabrics {
+  explicit pair_of_fabrics(const settings& values = {}) {
+    settings all = {{"redial.min", "1ms"}, {"redial.max", "20ms"}, {"connect.timeout", "2s"}};
+    all.insert(all.end(), values.begin(), values.end());
+    auto theirs = all;
+    theirs.emplace_back("listen", "127.0.0.1:0");
+    server.emplace(with_log(theirs));
+    client.emplace(with_log(all));
+    there = server->allocate(byte_count{3 * size}).value();
+    here = client->allocate(byte_count{size}).value();
+    fill(here.bytes(), 5);
+    std::ranges::fill(there.bytes(), poison);
+    server->publish(there.sub(size, size), "target", rights::read_write).value();
+    server->on_request([](incoming_request request) { request.reply(request.payload()); });
+  }
+
+  config with_log(const settings& values) {
+    auto made = configured(values);
+    made.set_sink([this](log_level, std::string_view text) {
+      const std::lock_guard lock(mutex);
+      log += std::string(text) + '\n';
+    });
+    return made;
+  }
+  void connect() {
+    link = soon(client->connect(server->address(), asio::use_future));
+    target = soon(link.open("target", asio::use_future));
+  }
+  error_code write() { return std::get<0>(soon(link.write(here, target.all(), {.deadline = patience}, outcome))); }
+  [[nodiscard]] bool arrived() const { return has_pattern(there.bytes().subspan(size, size), 5); }
+  [[nodiscard]] bool neighbours_untouched() const {
+    return is_poisoned(there.bytes().first(size)) && is_poisoned(there.bytes().last(size));
+  }
+  bool logged(std::string_view words) {
+    const std::lock_guard lock(mutex);
+    return log.find(words) != std::string::npos;
+  }
+
+  std::mutex mutex; ///< guards the log
+  std::string log;
+  std::optional<fabric> server;
+  std::optional<fabric> client;
+  region there;
+  region here;
+  weft::link link;
+  remote_region target;
+};
+
+/// Whatever happened, nothing of it is left.
+struct clean_end {
+  fake_network& network;
+  ~clean_end() {
+    CHECK(network.complaints() == "");
+    CHECK(network.pairs() == 0);
+    CHECK(network.regions() == 0);
+  }
+};
+
+} // namespace
+
+TEST_CASE("a transfer goes over the rails, and nothing of them is left when the fabrics close") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both(over_verbs);
+  both.connect();
+  CHECK(both.write() == error_code());
+  CHECK(both.arrived());
+  CHECK(both.neighbours_untouched());
+  CHECK(network.requests(0) + network.requests(1) > size / 262144);
+  both.here = {}, both.there = {}, both.target = {};
+}
+
+TEST_CASE("whatever a work request ends with, the transfer ends well, and what happened is named") {
+  for (const auto kind : {IBV_WR_RDMA_WRITE, IBV_WR_SEND_WITH_IMM}) {
+    for (int status = IBV_WC_LOC_LEN_ERR; status <= IBV_WC_GENERAL_ERR; ++status) {
+      CAPTURE(status);
+      fake_network network;
+      const clean_end then{network};
+      pair_of_fabrics both({{"transport", "verbs"}, {"log.level", "debug"}, {"slice.size", "64KiB"}});
+      both.connect();
+      network.fail_request(kind, static_cast<ibv_wc_status>(status), 2);
+      CHECK(both.write() == error_code());
+      CHECK(both.arrived());
+      CHECK(both.logged(ibv_wc_status_str(static_cast<ibv_wc_status>(status))));
+      CHECK(both.logged("(vendor error 0x81)"));
+      both.here = {}, both.there = {}, both.target = {};
+    }
+  }
+}
+
+TEST_CASE("a WRITE beyond the registered memory costs its queue pair, and no byte") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both({{"transport", "verbs"}, {"log.level", "debug"}, {"slice.size", "64KiB"}});
+  both.connect();
+  network.misplace(2 * size, 3);
+  CHECK(both.write() == error_code());
+  CHECK(both.arrived());
+  CHECK(both.neighbours_untouched());
+  CHECK(both.logged(ibv_wc_status_str(IBV_WC_REM_ACCESS_ERR)));
+  both.here = {}, both.there = {}, both.target = {};
+}
+
+TEST_CASE("a WRITE that lands beside its grant is found by its checksum, and sent again") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both({{"transport", "verbs"}, {"slice.size", "64KiB"}});
+  both.connect();
+  network.misplace(size, 3);
+  const auto [code, result] = soon(both.link.write(both.here, both.target.all(), {.deadline = patience}, outcome));
+  CHECK(code == error_code());
+  CHECK(result.resent > 0);
+  CHECK(both.arrived());
+  both.here = {}, both.there = {}, both.target = {};
+}
+
+TEST_CASE("a rail that breaks under a transfer leaves it to the other one") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both({{"transport", "verbs"}, {"slice.size", "64KiB"}});
+  both.connect();
+  for (std::size_t rail = 0; rail < 2; ++rail) {
+    network.unplug(rail);
+    CHECK(both.write() == error_code());
+    network.plug(rail);
+    CHECK(both.write() == error_code());
+  }
+  CHECK(both.arrived());
+  both.here = {}, both.there = {}, both.target = {};
+}
+
+TEST_CASE("a rail that never answers, or connects and carries nothing, is left for the other one") {
+  for (const auto fault : {&fake_network::deafen, &fake_network::let_only_connect}) {
+    for (std::size_t rail = 0; rail < 2; ++rail) {
+      fake_network network;
+      const clean_end then{network};
+      (network.*fault)(rail);
+      pair_of_fabrics both({{"transport", "verbs"}, {"connect.timeout", "200ms"}});
+      for (int i = 0; i < 4; ++i) {
+        both.connect();
+        CHECK(both.write() == error_code());
+      }
+      CHECK(both.arrived());
+      CHECK(network.requests(1 - rail) > 0);
+      both.here = {}, both.there = {}, both.target = {}, both.link = {};
+    }
+  }
+}
+
+TEST_CASE("with no rail left tcp carries, and why is said") {
+  for (const auto fault : {&fake_network::deafen, &fake_network::let_only_connect, &fake_network::unplug}) {
+    fake_network network;
+    const clean_end then{network};
+    (network.*fault)(0);
+    (network.*fault)(1);
+    pair_of_fabrics both(settings{{"connect.timeout", "200ms"}});
+    both.connect();
+    CHECK(both.write() == error_code());
+    CHECK(both.arrived());
+    CHECK(both.logged("no RDMA path, tcp is used: "));
+    both.here = {}, both.there = {}, both.target = {};
+  }
+}
+
+TEST_CASE("queue pairs that a device does not make are named, and tcp carries") {
+  fake_network network;
+  const clean_end then{network};
+  network.refuse_pairs(0, ENOMEM);
+  network.refuse_pairs(1, ENOMEM);
+  pair_of_fabrics both;
+  both.connect();
+  CHECK(both.write() == error_code());
+  CHECK(both.logged("create_qp: Cannot allocate memory"));
+  both.here = {}, both.there = {}, both.target = {};
+}
+
+TEST_CASE("memory is registered on all rails or on none") {
+  fake_network network;
+  const clean_end then{network};
+  fabric alone(configured({{"transport", "verbs"}}));
+  const auto before = network.regions();
+  network.refuse_memory(1, ENOMEM);
+  const auto refused = alone.allocate(byte_count{size});
+  REQUIRE(refused.has_error());
+  CHECK(refused.error() == errc::out_of_memory);
+  CHECK(refused.error().where().find("rail fake1:1 cannot register 1048576 bytes") != std::string::npos);
+  CHECK(refused.error().where().find("ulimit -l") != std::string::npos);
+  CHECK(network.regions() == before);
+}
+
+TEST_CASE("memory of another fabric is refused, and the link lives on") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both(over_verbs);
+  both.connect();
+  fabric other(configured({{"transport", "verbs"}}));
+  auto foreign = other.allocate(byte_count{size}).value();
+  const auto [code, result] = soon(both.link.write(foreign, both.target.all(), {}, outcome));
+  CHECK(code == errc::invalid_argument);
+  CHECK(result.where.find("another fabric") != std::string::npos);
+  CHECK(both.server->publish(foreign, "foreign", rights::read).error() == errc::invalid_argument);
+  CHECK(both.write() == error_code());
+  both.here = {}, both.there = {}, both.target = {}, foreign = {};
+}
+
+TEST_CASE("240 links that open at once all work") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both(over_verbs);
+  std::vector<std::future<weft::link>> opening;
+  for (int i = 0; i < 240; ++i) opening.push_back(both.client->connect(both.server->address(), asio::use_future));
+  std::vector<weft::link> links;
+  for (auto& each : opening) links.push_back(soon(std::move(each)));
+  std::vector<std::future<std::tuple<error_code, response>>> asked;
+  for (auto& each : links) {
+    for (const auto on : {lane::realtime, lane::bulk}) {
+      asked.push_back(each.request(bytes_of("hello"), {.lane = on, .deadline = patience}, outcome));
+    }
+  }
+  for (auto& each : asked) CHECK(std::get<0>(soon(std::move(each))) == error_code());
+  CHECK(network.pairs() >= 2 * 2 * 240);
+  both.here = {}, both.there = {};
+}
