@@ -53,7 +53,7 @@ void worker::run_until_stopped() {
     if (poll_ != poll_mode::event) {
       look_around();
     } else {
-      while (!ending_ && look_at_sources()) context_.poll(); // neither keeps the other waiting
+      while (!ending_ && look()) context_.poll(); // neither keeps the other waiting
     }
     if (arm_sources()) context_.run_one(); // asleep until something happens
   }
@@ -63,12 +63,12 @@ void worker::run_until_stopped() {
 void worker::look_around() {
   auto until = time_point::min();
   while (!ending_) {
-    bool seen = look_at_sources();
-    for (unsigned i = 1; i < looks_at_sources && !sources_.empty(); ++i) seen |= look_at_sources();
+    bool seen = look();
+    for (unsigned i = 1; i < looks_at_sources && !sources_.empty(); ++i) seen |= look();
     if (context_.poll() > 0 || seen) {
       until = time_point::min();
     } else if (poll_ == poll_mode::spin && channels_ > 0) {
-      continue;
+      std::this_thread::yield(); // two that spin on one processor would wait for each other's time slice
     } else if (until == time_point::min()) {
       until = clock::now() + spin_;
     } else if (clock::now() >= until) {
@@ -77,8 +77,13 @@ void worker::look_around() {
   }
 }
 
-bool worker::look_at_sources() {
-  bool any = false;
+/// What there is to do beside the context's handlers; whether there was something.
+bool worker::look() {
+  bool any = std::exchange(again_, false);
+  if (any) {
+    begin();
+    end();
+  }
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     if (!sources_[i]->fetch()) continue;
     any = true;
@@ -142,13 +147,7 @@ void worker::settle() {
   for (const auto& part : touched_) part->flush_channels();
   for (const auto& part : touched_) part->touched = false;
   touched_.clear();
-  if (!rail_.idle() && !std::exchange(again_, true)) {
-    post([this] {
-      again_ = false;
-      begin();
-      end();
-    });
-  }
+  again_ |= !rail_.idle();
 }
 
 } // namespace weft::fabrics

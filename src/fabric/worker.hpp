@@ -87,7 +87,7 @@ private:
   void place(const thread_plan& plan);
   void run_until_stopped();
   void look_around();
-  [[nodiscard]] bool look_at_sources();
+  [[nodiscard]] bool look();
   [[nodiscard]] bool arm_sources();
   void settle();
 
@@ -110,7 +110,7 @@ private:
   int channels_ = 0;
   bool initiating_ = false;
   bool ending_ = false; ///< the thread is to end
-  bool again_ = false;  ///< another batch for the scheduler is queued
+  bool again_ = false;  ///< the scheduler needs another batch
   std::atomic<bool> stopped_ = false;
   std::atomic<int> posting_ = 0; ///< calls of post() that may not know yet that it has stopped
   std::vector<std::string> complaints_;

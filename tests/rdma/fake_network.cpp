@@ -293,7 +293,9 @@ void fake_network::carry_out_one(pair& of, const work& request) {
       break_down(*to);
       return broken(IBV_WC_REM_ACCESS_ERR);
     }
-    if (!gather(of, request, reinterpret_cast<std::byte*>(at), length)) return broken(IBV_WC_LOC_PROT_ERR);
+    if (options_.moves_payload && !gather(of, request, reinterpret_cast<std::byte*>(at), length)) {
+      return broken(IBV_WC_LOC_PROT_ERR);
+    }
   } else {
     auto& queue = static_cast<receives&>(*to->srq);
     if (queue.count == 0) return broken(IBV_WC_RNR_RETRY_EXC_ERR);

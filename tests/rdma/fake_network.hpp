@@ -28,6 +28,8 @@ public:
     /// Requests are carried out by a thread of the network's, some time after they were posted; else at once, by the
     /// thread that posts them.
     bool asynchronous = true;
+    /// Whether what is written arrives: without, what is left to count is Weft's.
+    bool moves_payload = true;
   };
   fake_network() : fake_network(options()) {}
   explicit fake_network(options chosen);
