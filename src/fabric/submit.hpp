@@ -58,7 +58,11 @@ public:
   [[nodiscard]] auto slot() const noexcept { return boost::asio::get_associated_cancellation_slot(handler_); }
 
 private:
-  void run() { boost::asio::dispatch(executor_, bind()); }
+  void run() {
+    const auto* own = executor_.target<boost::asio::io_context::executor_type>();
+    if (thread_->here() && own != nullptr && *own == thread_->executor()) return bind()();
+    boost::asio::dispatch(executor_, bind());
+  }
 
   /// The call with all it needs. It takes the work along: once it was handed on, the executor's context may end, and is
   /// not touched from here any more.

@@ -14,6 +14,9 @@ namespace {
 constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
 /// Looks at the completion queues for one at the context, which costs a lock and a system call.
 constexpr unsigned looks_at_sources = 16;
+/// Times that a spinning thread finds nothing for one at which it lets others run: two on one processor would else wait
+/// for each other's time slice.
+constexpr unsigned rounds_before_yield = 4;
 
 } // namespace
 
@@ -49,6 +52,7 @@ void worker::place(const thread_plan& plan) {
 }
 
 void worker::run_until_stopped() {
+  current_ = this;
   while (!ending_) {
     if (poll_ != poll_mode::event) {
       look_around();
@@ -62,13 +66,14 @@ void worker::run_until_stopped() {
 /// Handles what there is, and what comes while it is worth staying awake: to be woken takes longer than most answers.
 void worker::look_around() {
   auto until = time_point::min();
+  unsigned quiet = 0;
   while (!ending_) {
     bool seen = look();
     for (unsigned i = 1; i < looks_at_sources && !sources_.empty(); ++i) seen |= look();
     if (context_.poll() > 0 || seen) {
       until = time_point::min();
     } else if (poll_ == poll_mode::spin && channels_ > 0) {
-      std::this_thread::yield(); // two that spin on one processor would wait for each other's time slice
+      if (++quiet % rounds_before_yield == 0) std::this_thread::yield();
     } else if (until == time_point::min()) {
       until = clock::now() + spin_;
     } else if (clock::now() >= until) {

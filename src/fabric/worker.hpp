@@ -53,7 +53,8 @@ public:
   [[nodiscard]] boost::asio::io_context& context() noexcept { return context_; }
   [[nodiscard]] boost::asio::io_context::executor_type executor() noexcept { return executor_; }
   [[nodiscard]] lanes::scheduler& rail() noexcept { return rail_; }
-  [[nodiscard]] bool here() const noexcept { return executor_.running_in_this_thread(); }
+  /// Also while a completion queue is delivered, which happens outside the context: it would say no, and post.
+  [[nodiscard]] bool here() const noexcept { return current_ == this; }
   /// Where the thread could not be placed as planned: which processors, which priority, and why. Constant.
   [[nodiscard]] const std::vector<std::string>& complaints() const noexcept { return complaints_; }
   /// On the thread: a channel was opened or closed. With poll=spin the thread sleeps only while it has none.
@@ -96,6 +97,8 @@ private:
     using io_context::io_context;
     void drop_handlers() { shutdown(); }
   };
+
+  static inline thread_local const worker* current_ = nullptr;
 
   context_type context_{1};
   boost::asio::io_context::executor_type executor_ = context_.get_executor();
