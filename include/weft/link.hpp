@@ -1,6 +1,7 @@
 // The relation with one peer: requests to it, and transfers from and to the memory it published.
 #pragma once
 
+#include <weft/inspect.hpp>
 #include <weft/options.hpp>
 #include <weft/region.hpp>
 
@@ -86,6 +87,13 @@ public:
     return start<response>(&link::start_request, token, payload, std::move(options));
   }
 
+  /// Tries every way to the peer, within connect.timeout. Of a link that was made by connect(). Errors: closed and what
+  /// else ended the link.
+  template <class Token>
+  auto inspect_paths(Token&& token) {
+    return start<std::vector<path_status>>(&link::start_inspection, token);
+  }
+
   /// Ends the link: outstanding operations complete with `closed` after their fences, and the peer is told.
   void close();
 
@@ -107,6 +115,7 @@ private:
   void start_transfer(direction way, std::vector<piece> pieces, region_view local, remote_view remote,
                       transfer_options options, handler_of<transfer_result> handler);
   void start_request(std::span<const std::byte> payload, request_options options, handler_of<response> handler);
+  void start_inspection(handler_of<std::vector<path_status>> handler);
 
   std::shared_ptr<fabrics::link_core> core_;
 };

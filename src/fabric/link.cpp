@@ -240,4 +240,13 @@ void link::start_request(std::span<const std::byte> payload, request_options opt
          id);
 }
 
+void link::start_inspection(handler_of<std::vector<path_status>> handler) {
+  if (core_->forked()) return answer_forked(std::move(handler));
+  pending<std::vector<path_status>> done(std::move(handler), core_->thread());
+  if (!core_->alive()) return done.later(core_->end_reason().code(), {});
+  const auto kept = std::make_shared<pending<std::vector<path_status>>>(std::move(done));
+  core_->inspect_paths(
+      [kept](const error& ended, std::vector<path_status> found) { kept->later(ended.code(), std::move(found)); });
+}
+
 } // namespace weft

@@ -101,6 +101,7 @@ void link_core::channel_lost(lane on, std::uint32_t epoch, const error& why) {
   fabric_->log().debug("{}: channel {} of lane {} lost: {}", peer(), epoch, name(on), why.where());
   with_session([self = shared_from_this(), on, epoch, why](links::session& session) {
     self->blame_rail(on, epoch, why);
+    if (self->carrier_of(on).epoch == epoch) self->carrier_of(on) = {};
     session.channel_lost(on, epoch);
   });
 }
@@ -213,6 +214,7 @@ void link_core::dial_session() {
     } else {
       error_code ignored;
       self->remote_ = socket.remote_endpoint(ignored);
+      self->local_ = socket.local_endpoint(ignored);
       self->control_ = std::make_shared<path::tcp::channel>(std::move(socket), control_lane, 0,
                                                             static_cast<path::listener&>(*self), *self);
       self->control_->start();
@@ -241,6 +243,7 @@ void link_core::send(const wire::frame_header& header, std::span<const std::byte
 }
 
 void link_core::dial_connection(lane on, std::uint32_t epoch) {
+  carrier_of(on) = {epoch, std::nullopt, true};
   auto& side = side_of(on);
   const wire::channel_hello hello{session_.mine().session, on, epoch};
   side.run([self = shared_from_this(), &side, hello, to = remote_](links::engine&) {
@@ -325,6 +328,9 @@ void link_core::finish(const error& why, std::function<void()> done) {
   }
   drop_session();
   timer_.cancel();
+  for (const auto& each : path_probes_) {
+    if (const auto running = each.lock()) running->end();
+  }
   // The second side to end tells; a shared object counts by its owners.
   auto both = std::shared_ptr<void>(nullptr, [done = std::move(done), closing = fabric_->hold_close()](void*) {
     if (done) done();

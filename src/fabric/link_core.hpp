@@ -3,11 +3,13 @@
 #pragma once
 
 #include "fabric/link_side.hpp"
+#include "fabric/path_probe.hpp"
 #include "link/session.hpp"
 #include "path/tcp/channel.hpp"
 #include "path/tcp/connect.hpp"
 #include "path/verbs/connect.hpp"
 
+#include "weft/inspect.hpp"
 #include "weft/metrics.hpp"
 
 #include <atomic>
@@ -60,6 +62,10 @@ public:
   void queue_pair_proven(lane on, std::uint32_t epoch);
   /// Asks the peer for a sign of life; `told` hears on the link's thread whether one came in time.
   void probe(std::function<void(bool lives)> told);
+  using inspected = std::function<void(const error& ended, std::vector<path_status> found)>;
+  /// Tries every way to the peer, at the dialling end; `done` hears on the link's thread, within connect.timeout or so,
+  /// of what was found or why the link is over.
+  void inspect_paths(inspected done);
   /// The peer's process is not the one it was.
   void end_as(errc reason);
   /// Ends the link, after the present call has returned: the peer broke the protocol, say.
@@ -121,14 +127,19 @@ private:
     std::uint32_t failures = 0; ///< in a row
     time_point retry_at{};
   };
-  /// A queue pair that was dialled, until something came over it.
-  struct unproven {
-    std::uint32_t epoch = 0; ///< 0: there is none
-    std::size_t rail = 0;    ///< of the peer
+  /// Which way a lane's newest channel was dialled.
+  struct carrier {
+    std::uint32_t epoch = 0;         ///< 0: there is none
+    std::optional<std::size_t> rail; ///< of the peer; none: over TCP
+    bool proven = false;             ///< something has come over it
   };
   [[nodiscard]] std::size_t rails_in_reach() const;
   [[nodiscard]] peer_rail* rail_for(lane on);
   void blame_rail(lane on, std::uint32_t epoch, const error& why);
+  [[nodiscard]] carrier& carrier_of(lane on) noexcept { return carriers_[static_cast<std::size_t>(on)]; }
+  [[nodiscard]] std::vector<lane> lanes_over(std::optional<std::size_t> rail);
+  [[nodiscard]] std::shared_ptr<path_probe> make_path_probe(path_probe::told done);
+  void answer_path_probe(const std::shared_ptr<path::verbs::connector::request>& request);
   void dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over);
   void dial_connection(lane on, std::uint32_t epoch);
   void adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected);
@@ -143,12 +154,14 @@ private:
   std::string peer_;
   id128 peer_incarnation_;
   boost::asio::ip::tcp::endpoint remote_; ///< where the session leads, and so the channels
+  boost::asio::ip::tcp::endpoint local_;
   links::session session_;
   std::shared_ptr<path::tcp::channel> control_;
   std::shared_ptr<path::tcp::channel> next_control_; ///< of a resumed session, until the old one is dropped
   std::function<void()> stop_dialling_;
   std::vector<peer_rail> peer_rails_;
-  std::array<unproven, lane_count> unproven_;
+  std::array<carrier, lane_count> carriers_;
+  std::vector<std::weak_ptr<path_probe>> path_probes_;
   bool says_tcp_ = true; ///< whether it is news that a lane goes over tcp
   linked_handler on_linked_;
   std::vector<std::function<void(bool)>> probes_;

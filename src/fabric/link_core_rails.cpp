@@ -56,7 +56,7 @@ link_core::peer_rail* link_core::rail_for(lane on) {
 void link_core::dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over) {
   const auto& limits = fabric_->limits();
   path::verbs::greeting said{.session = id(), .carries = on, .epoch = epoch};
-  unproven_[static_cast<std::size_t>(on)] = {epoch, static_cast<std::size_t>(&over - peer_rails_.data())};
+  carrier_of(on) = {epoch, static_cast<std::size_t>(&over - peer_rails_.data()), false};
   // All of them together get the time of one connection.
   const auto limit = limits.connect_timeout / std::max<std::size_t>(rails_in_reach(), 1);
   fabric_->rdma()->connections()->dial(
@@ -93,6 +93,7 @@ void link_core::adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<p
 
 void link_core::accept_queue_pair(std::shared_ptr<path::verbs::connector::request> request) {
   with_session([self = shared_from_this(), request](links::session& session) {
+    if (request->said().path == path_probe::path_number) return self->answer_path_probe(request);
     const auto on = request->said().carries;
     const auto epoch = request->said().epoch;
     if (!session.may_open(on, epoch)) return request->refuse();
@@ -107,20 +108,19 @@ void link_core::accept_queue_pair(std::shared_ptr<path::verbs::connector::reques
 
 void link_core::queue_pair_proven(lane on, std::uint32_t epoch) {
   with_session([self = shared_from_this(), on, epoch](links::session&) {
-    auto& waiting = self->unproven_[static_cast<std::size_t>(on)];
-    if (waiting.epoch != epoch) return;
-    waiting.epoch = 0;
-    self->peer_rails_[waiting.rail].failures = 0;
+    auto& of = self->carrier_of(on);
+    if (of.epoch != epoch || !of.rail) return;
+    of.proven = true;
+    self->peer_rails_[*of.rail].failures = 0;
     self->says_tcp_ = true;
   });
 }
 
 /// A queue pair that carried nothing speaks against its rail: the connection manager reaches more than data does.
 void link_core::blame_rail(lane on, std::uint32_t epoch, const error& why) {
-  auto& waiting = unproven_[static_cast<std::size_t>(on)];
-  if (epoch == 0 || waiting.epoch != epoch) return;
-  waiting.epoch = 0;
-  auto& rail = peer_rails_[waiting.rail];
+  const auto& of = carrier_of(on);
+  if (of.epoch != epoch || !of.rail || of.proven) return;
+  auto& rail = peer_rails_[*of.rail];
   const auto& limits = fabric_->limits();
   // Not before all the others had their turn.
   const auto pause = limits.connect_timeout * (std::int64_t{1} << std::min(rail.failures++, 6U));
@@ -129,6 +129,99 @@ void link_core::blame_rail(lane on, std::uint32_t epoch, const error& why) {
   if (tcp_next && std::exchange(says_tcp_, false)) {
     fabric_->log().warning("{}: no RDMA path, tcp is used: {}", peer(), why.message());
   }
+}
+
+// What `weft doctor` asks.
+
+std::vector<lane> link_core::lanes_over(std::optional<std::size_t> rail) {
+  std::vector<lane> lanes;
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    const auto on = static_cast<lane>(i);
+    const auto& of = carrier_of(on);
+    auto way = of.rail;
+    if (const auto* next = of.epoch == 0 ? rail_for(on) : nullptr) {
+      way = static_cast<std::size_t>(next - peer_rails_.data());
+    }
+    if (way == rail) lanes.push_back(on);
+  }
+  return lanes;
+}
+
+std::shared_ptr<path_probe> link_core::make_path_probe(path_probe::told done) {
+  std::erase_if(path_probes_, [](const auto& each) { return each.expired(); });
+  auto made = std::make_shared<path_probe>(thread_, fabric_->rdma()->connections(), fabric_->limits(),
+                                           fabric_->hold_close(), std::move(done));
+  path_probes_.push_back(made);
+  return made;
+}
+
+void link_core::answer_path_probe(const std::shared_ptr<path::verbs::connector::request>& request) {
+  const auto probe = make_path_probe(nullptr);
+  if (!alive() || path_probes_.size() > wire::most_rail_addresses) return request->refuse();
+  request->accept(
+      fabric_->rdma()->queues_of(thread_, lane::standard),
+      [self = shared_from_this(), probe](const error& failure, std::unique_ptr<path::verbs::endpoint> made) {
+        self->thread_.run(
+            [probe, failure, made = std::move(made)]() mutable { probe->begin(failure, std::move(made)); });
+      });
+}
+
+void link_core::inspect_paths(inspected done) {
+  with_session([self = shared_from_this(), done = std::move(done)](links::session&) {
+    const auto& limits = self->fabric_->limits();
+    const auto found = std::make_shared<std::vector<path_status>>();
+    // The last to know drops it.
+    const std::shared_ptr<void> all(nullptr, [self, found, done](void*) {
+      self->thread_.post(
+          [self, found, done] { done(self->alive() ? error() : self->end_reason(), std::move(*found)); });
+    });
+    if (!self->alive()) return;
+    const auto begun = clock::now();
+    for (const auto& each : self->peer_rails_) {
+      found->push_back(
+          {.transport = "verbs", .from = {}, .to = path::tcp::to_text(each.at.at), .why_not = {}, .lanes = {}});
+    }
+    if (found->empty()) {
+      const bool wanted = limits.transport != transport_choice::tcp;
+      found->push_back({.transport = "verbs", .from = {}, .to = {}, .why_not = {}, .lanes = {}});
+      found->back().why_not = !wanted                            ? "transport=tcp"
+                              : self->fabric_->rdma() == nullptr ? "this host has no RDMA rail that can be used"
+                                                                 : fmt::format("{} offers no RDMA rail", self->peer());
+    }
+    found->push_back({.transport = "tcp",
+                      .from = path::tcp::to_text(self->local_),
+                      .to = path::tcp::to_text(self->remote_),
+                      .why_not = {},
+                      .lanes = {}});
+    for (std::size_t i = 0; i < self->peer_rails_.size(); ++i) {
+      const auto probe =
+          self->make_path_probe([self, all, found, begun, i](const error& failure, const std::string& rail) {
+            auto& path = (*found)[i];
+            path.from = rail;
+            path.took = clock::now() - begun;
+            path.works = failure.code() == errc{};
+            path.why_not = path.works ? "" : failure.message();
+            path.lanes = self->lanes_over(i);
+          });
+      const path::verbs::greeting said{
+          .session = self->id(), .carries = lane::standard, .path = path_probe::path_number, .epoch = 1};
+      self->fabric_->rdma()->connections()->dial(
+          self->peer_rails_[i].at, said, limits.connect_timeout,
+          self->fabric_->rdma()->queues_of(self->thread_, lane::standard),
+          [self, probe](const error& failure, std::unique_ptr<path::verbs::endpoint> made) {
+            self->thread_.run(
+                [probe, failure, made = std::move(made)]() mutable { probe->begin(failure, std::move(made)); });
+          });
+    }
+    self->probe([self, all, found, begun](bool lives) {
+      auto& path = found->back();
+      path.took = clock::now() - begun;
+      path.works = lives;
+      path.lanes = self->lanes_over(std::nullopt);
+      if (!lives) path.why_not = "the peer does not answer";
+      if (lives && path.lanes.empty()) path.why_not = "verbs is preferred";
+    });
+  });
 }
 
 } // namespace weft::fabrics

@@ -223,6 +223,52 @@ TEST_CASE("memory of another fabric is refused, and the link lives on") {
   both.here = {}, both.there = {}, both.target = {}, foreign = {};
 }
 
+TEST_CASE("every way to a peer is tried, and those that fail say why") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both(settings{{"connect.timeout", "300ms"}});
+  both.connect();
+  CHECK(both.write() == error_code());
+  auto paths = soon(both.link.inspect_paths(asio::use_future));
+  REQUIRE(paths.size() == 3);
+  for (std::size_t rail = 0; rail < 2; ++rail) {
+    CHECK(paths[rail].transport == "verbs");
+    CHECK(paths[rail].from == "fake" + std::to_string(rail) + ":1");
+    CHECK(paths[rail].to.starts_with("10.77." + std::to_string(rail) + ".1:"));
+    CHECK(paths[rail].works);
+    CHECK(paths[rail].lanes.size() == 2); // the lanes of a link are spread over the rails
+  }
+  CHECK(paths[2].transport == "tcp");
+  CHECK(paths[2].works);
+  CHECK(paths[2].why_not == "verbs is preferred");
+  CHECK(eventually([&] { return network.pairs() == 4; })); // those of the standard and the bulk lane, no more
+
+  network.deafen(0);
+  network.let_only_connect(1);
+  paths = soon(both.link.inspect_paths(asio::use_future));
+  CHECK_FALSE(paths[0].works);
+  CHECK(paths[0].why_not.find("no queue pair in time") != std::string::npos);
+  CHECK_FALSE(paths[1].works);
+  CHECK(paths[1].why_not.find(ibv_wc_status_str(IBV_WC_RETRY_EXC_ERR)) != std::string::npos);
+  both.link.close();
+  CHECK(std::get<0>(soon(both.link.inspect_paths(outcome))) != error_code());
+  both.here = {}, both.there = {}, both.target = {};
+}
+
+TEST_CASE("a host's rails are listed with what they have, and why one is not used") {
+  const fake_network network;
+  const auto host = inspect_host();
+  REQUIRE(host.rails.size() == 2);
+  CHECK(host.rails[1].name == "fake1:1");
+  CHECK(host.rails[1].state == "active");
+  CHECK(host.rails[1].mtu == 4096);
+  CHECK(host.rails[1].why_not == "");
+  REQUIRE(host.rails[1].gids.size() == 1);
+  CHECK(host.rails[1].gids[0].address == "10.77.1.1");
+  CHECK(host.rails[1].gids[0].type == "RoCE v2");
+  CHECK(host.rails[1].gids[0].why_not == "");
+}
+
 TEST_CASE("240 links that open at once all work") {
   fake_network network;
   const clean_end then{network};

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weft::tools {
 
@@ -58,6 +59,9 @@ struct get_arguments {
 struct url_argument {
   std::string url;
 };
+struct doctor_arguments {
+  std::vector<std::string> peers; ///< HOST:PORT
+};
 struct explain_arguments {
   std::string prefix;
 };
@@ -69,6 +73,7 @@ struct explain_arguments {
 [[nodiscard]] result<void> stat(command_context& context, const url_argument& argument);
 [[nodiscard]] result<void> verify(command_context& context, const url_argument& argument);
 [[nodiscard]] result<void> remove(command_context& context, const url_argument& argument);
+[[nodiscard]] result<void> doctor(command_context& context, const doctor_arguments& arguments);
 [[nodiscard]] result<void> explain_config(command_context& context, const explain_arguments& arguments);
 
 } // namespace weft::tools

@@ -30,6 +30,7 @@ struct command_line {
   url_argument stat;
   url_argument verify;
   url_argument remove;
+  doctor_arguments doctor;
   explain_arguments explain;
   action chosen;
 };
@@ -80,6 +81,9 @@ void add_commands(CLI::App& program, command_line& line) {
   add(program, line, "rm", "Remove a shard from every replica; who reads it may finish", &remove, line.remove)
       .add_option("URL", line.remove.url, "weft://HOST:PORT[,HOST:PORT...]/NAME")
       ->required();
+
+  add(program, line, "doctor", "Show the rails of this host, and which ways lead to peers", &doctor, line.doctor)
+      .add_option("ADDRESS", line.doctor.peers, "HOST:PORT of peers, each of whose paths is tried");
 
   auto& config = *program.add_subcommand("config", "Settings")->require_subcommand(1);
   add(config, line, "explain", "Show settings: value, origin, default, range", &explain_config, line.explain)

@@ -17,15 +17,6 @@ namespace ip = boost::asio::ip;
 
 constexpr std::size_t most_gids = 256;
 
-/// The address that a RoCE v2 GID stands for.
-ip::address address_of(const ibv_gid& gid) {
-  ip::address_v6::bytes_type bytes;
-  std::memcpy(bytes.data(), gid.raw, bytes.size());
-  const ip::address_v6 whole(bytes);
-  if (whole.is_v4_mapped()) return ip::make_address_v4(ip::v4_mapped, whole);
-  return whole;
-}
-
 std::vector<ip::address> addresses_of(const calls& by, ibv_context* context, std::uint8_t port) {
   std::vector<ibv_gid_entry> entries(most_gids);
   const auto count = by.query_gid_table(context, entries.data(), entries.size());
@@ -48,6 +39,18 @@ std::string memlock() {
 
 } // namespace
 
+std::string rail_name(const calls& by, ibv_context* context, std::uint8_t port) {
+  return fmt::format("{}:{}", by.get_device_name(context->device), port);
+}
+
+ip::address address_of(const ibv_gid& gid) {
+  ip::address_v6::bytes_type bytes;
+  std::memcpy(bytes.data(), gid.raw, bytes.size());
+  const ip::address_v6 whole(bytes);
+  if (whole.is_v4_mapped()) return ip::make_address_v4(ip::v4_mapped, whole);
+  return whole;
+}
+
 rail_set rail_set::find(const calls& by) {
   rail_set set;
   int count = 0;
@@ -61,8 +64,8 @@ rail_set rail_set::find(const calls& by) {
       continue;
     }
     for (std::uint8_t port = 1; port <= device.phys_port_cnt; ++port) {
-      const auto rail_name = fmt::format("{}:{}", name, port);
-      const auto unusable = [&](std::string why) { set.unusable_.push_back({rail_name, std::move(why)}); };
+      const auto named = rail_name(by, contexts[i], port);
+      const auto unusable = [&](std::string why) { set.unusable_.push_back({named, std::move(why)}); };
       ibv_port_attr state{};
       if (const int code = by.query_port(contexts[i], port, &state); code != 0) {
         unusable(fmt::format("query_port: {}", std::strerror(code)));
@@ -86,8 +89,8 @@ rail_set rail_set::find(const calls& by) {
         unusable(fmt::format("alloc_pd: {}", std::strerror(errno)));
         continue;
       }
-      set.rails_.push_back({by, set.rails_.size(), contexts[i], port, rail_name, device, state, std::move(addresses),
-                            std::move(domain)});
+      set.rails_.push_back(
+          {by, set.rails_.size(), contexts[i], port, named, device, state, std::move(addresses), std::move(domain)});
     }
   }
   by.free_devices(contexts);

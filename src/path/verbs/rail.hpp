@@ -26,6 +26,11 @@ struct rail {
   protection_domain domain;
 };
 
+/// "mlx5_0:1"
+[[nodiscard]] std::string rail_name(const calls& by, ibv_context* context, std::uint8_t port);
+/// The address that a RoCE v2 GID stands for.
+[[nodiscard]] boost::asio::ip::address address_of(const ibv_gid& gid);
+
 /// A rail of this host that cannot be used, and why.
 struct unusable_rail {
   std::string name;

@@ -1,0 +1,55 @@
+// What this host has to carry data with, and which ways lead to a peer: what `weft doctor` shows. Values; any thread.
+#pragma once
+
+#include <weft/export.hpp>
+#include <weft/lane.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weft {
+
+/// An entry of a port's GID table.
+struct gid_status {
+  std::uint32_t index = 0;
+  std::string type;      ///< "RoCE v1", "RoCE v2", "InfiniBand"
+  std::string address;   ///< as an IP address
+  std::string interface; ///< the network interface that it belongs to
+  std::string why_not;   ///< it is not used; empty: it is
+};
+
+/// A port of an RDMA device.
+struct rail_status {
+  std::string name; ///< "mlx5_0:1"
+  std::string state;
+  std::string link_layer;
+  double gbits = 0; ///< nominal, per second
+  std::uint32_t mtu = 0;
+  std::uint32_t largest_mtu = 0;
+  std::vector<gid_status> gids;
+  std::string why_not; ///< as above
+};
+
+struct host_status {
+  std::vector<rail_status> rails;
+  std::optional<std::uint64_t> memlock; ///< bytes that this process may lock; none: no limit
+};
+
+/// Errors: none. A host without an RDMA device, or a process that may not use it, has no rails.
+[[nodiscard]] WEFT_API host_status inspect_host();
+
+/// One way to a peer, as it was when it was tried.
+struct path_status {
+  std::string transport; ///< "verbs", "tcp"
+  std::string from;      ///< rail or address at this end; empty: it was not found
+  std::string to;        ///< address at the peer; empty: the peer offers none
+  bool works = false;    ///< something went over it and came back
+  std::chrono::nanoseconds took{};
+  std::string why_not;     ///< it does not work, or is not used although it does
+  std::vector<lane> lanes; ///< that go this way now, or would if they were used
+};
+
+} // namespace weft
