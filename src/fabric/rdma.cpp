@@ -43,18 +43,26 @@ void rdma::listen(connector::asked handler) {
 }
 
 connector::queues_on rdma::queues_of(worker& thread, lane on) {
-  return [this, &thread, on](const rail& rail) { return find(thread, on, rail); };
+  return [this, &thread, on](const rail& rail, std::uint32_t sends) { return find(thread, on, rail, sends); };
 }
 
-result<std::shared_ptr<queues>> rdma::find(worker& thread, lane on, const rail& rail) {
+result<std::shared_ptr<queues>> rdma::find(worker& thread, lane on, const rail& rail, std::uint32_t sends) {
   const std::lock_guard lock(mutex_);
   auto& known = queues_[{&thread, on, rail.index}];
-  if (known) return known;
+  for (const auto& each : known) {
+    if (each->reserve(sends)) return each;
+  }
   auto made = queues::open(rail, thread.executor(), limits_);
   if (!made) return made.error();
-  known = std::move(*made);
-  thread.run([&thread, added = known] { thread.add(added); });
-  return known;
+  if (!(*made)->reserve(sends)) {
+    return error(errc::limit_exceeded,
+                 fmt::format("rail {}: its queues have no room for one queue pair (verbs.send_depth {}, "
+                             "verbs.receive_slots {})",
+                             rail.name, sends, limits_.verbs_receive_slots));
+  }
+  known.push_back(*made);
+  thread.run([&thread, added = *made] { thread.add(added); });
+  return *made;
 }
 
 void rdma::stop() {

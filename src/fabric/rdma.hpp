@@ -35,15 +35,16 @@ public:
 private:
   rdma(std::shared_ptr<const path::verbs::rail_set> rails, const tunables& limits)
       : rails_(std::move(rails)), limits_(limits) {}
+  /// With room for another queue pair: the first that have it, or new ones.
   [[nodiscard]] result<std::shared_ptr<path::verbs::queues>> find(worker& thread, lane on,
-                                                                  const path::verbs::rail& rail);
+                                                                  const path::verbs::rail& rail, std::uint32_t sends);
 
   std::shared_ptr<const path::verbs::rail_set> rails_;
   const tunables& limits_;
   std::shared_ptr<path::verbs::connector> connections_;
   std::vector<wire::rail_address> offered_;
   std::mutex mutex_;
-  std::map<std::tuple<worker*, lane, std::size_t>, std::shared_ptr<path::verbs::queues>> queues_;
+  std::map<std::tuple<worker*, lane, std::size_t>, std::vector<std::shared_ptr<path::verbs::queues>>> queues_;
 };
 
 /// An address in a hello, and back.

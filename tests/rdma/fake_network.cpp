@@ -559,7 +559,7 @@ path::verbs::calls fake_network::make_table() {
     *attributes = {};
     attributes->phys_port_cnt = 1;
     attributes->max_qp_wr = 1024;
-    attributes->max_cqe = 1 << 16;
+    attributes->max_cqe = 1 << 15;
     attributes->max_srq_wr = 1 << 14;
     attributes->max_sge = 4;
     attributes->max_qp_rd_atom = attributes->max_qp_init_rd_atom = 16;

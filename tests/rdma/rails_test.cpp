@@ -223,6 +223,19 @@ TEST_CASE("memory of another fabric is refused, and the link lives on") {
   both.here = {}, both.there = {}, both.target = {}, foreign = {};
 }
 
+TEST_CASE("links come and go without a trace") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both(over_verbs);
+  for (int i = 0; i < 200; ++i) {
+    both.link = soon(both.client->connect(both.server->address(), asio::use_future));
+    CHECK(text_of(soon(both.link.request(bytes_of("hello"), {}, asio::use_future)).payload) == "hello");
+    both.link.close();
+  }
+  CHECK(eventually([&] { return network.pairs() == 0; }));
+  both.here = {}, both.there = {};
+}
+
 TEST_CASE("every way to a peer is tried, and those that fail say why") {
   fake_network network;
   const clean_end then{network};

@@ -1,5 +1,6 @@
 # Sourced by what runs on every node of a cluster: runs each of its functions named case_* on all nodes in step. A case
-# has passed if it did on each; node 1 prints that with the wall time, and a summary line as doctest prints it.
+# has passed if it did on each; node 1 prints that with the wall time, and a summary line as doctest prints it. CASES, a
+# regular expression, picks some (scripts/soft-roce run --env CASES).
 set -uo pipefail
 node=$SOFT_ROCE_NODE
 
@@ -47,7 +48,7 @@ together() {
 
 run_cases() {
   local passed=0 failed=0 name results start
-  for name in $(compgen -A function case_); do
+  for name in $(compgen -A function case_ | grep -E "${CASES:-}"); do
     cluster barrier "before $name" || exit 1
     start=$EPOCHREALTIME
     ("$name")

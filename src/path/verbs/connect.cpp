@@ -68,6 +68,7 @@ struct connector::attempt {
   dialled done;
   connection_id id;
   std::unique_ptr<endpoint> made;
+  duration limit{}; ///< from its turn on
   boost::asio::steady_timer timer;
   boost::asio::steady_timer turn;
   bool counts = false; ///< among those that dial
@@ -252,10 +253,7 @@ void connector::dial(const listening_rail& to, greeting said, duration limit, qu
         made->said = said;
         made->from = std::move(from);
         made->done = std::move(done);
-        made->timer.expires_after(limit);
-        made->timer.async_wait([self, made](const error_code& code) {
-          if (!code) self->finish(made, error(errc::unreachable, to_text(made->to.at) + ": no queue pair in time"));
-        });
+        made->limit = limit;
         self->waiting_.push_back(made);
         self->admit();
       });
@@ -265,9 +263,12 @@ void connector::admit() {
   while (dialling_ < limits_.verbs_connects_max && !waiting_.empty()) {
     const auto next = waiting_.front();
     waiting_.pop_front();
-    if (!next->done) continue; // its time is over
     ++dialling_;
     next->counts = true;
+    next->timer.expires_after(next->limit);
+    next->timer.async_wait([self = shared_from_this(), next](const error_code& code) {
+      if (!code) self->finish(next, error(errc::unreachable, to_text(next->to.at) + ": no queue pair in time"));
+    });
     next->turn.expires_after(patience);
     next->turn.async_wait([self = shared_from_this(), next](const error_code& code) {
       if (code || !std::exchange(next->counts, false)) return;

@@ -37,8 +37,9 @@ struct listening_rail {
 
 class connector final : public std::enable_shared_from_this<connector> {
 public:
-  /// The queues of a lane's thread on a rail; called on the connector's thread.
-  using queues_on = std::function<result<std::shared_ptr<queues>>(const rail& on)>;
+  /// Queues of a lane's thread on a rail, with room reserved for a queue pair that has so many requests; called on the
+  /// connector's thread.
+  using queues_on = std::function<result<std::shared_ptr<queues>>(const rail& on, std::uint32_t sends)>;
   using dialled = std::function<void(const error& failure, std::unique_ptr<endpoint> connected)>;
 
   /// A peer that asks for a connection. Answered with exactly one of accept and refuse, from any thread; dropped, it is
@@ -68,8 +69,9 @@ public:
   /// Listens on every rail; `handler` hears on the connector's thread. What cannot be listened on is logged.
   [[nodiscard]] std::vector<listening_rail> listen(asked handler);
 
-  /// Connects to `to`. `done` is called once, on the connector's thread, at the latest after `limit`. An endpoint is
-  /// not in use before confirm(). From any thread.
+  /// Connects to `to`. `done` is called once, on the connector's thread, at the latest `limit` after its turn has come:
+  /// verbs.connects_max go on at once, and one that takes long makes room. An endpoint is not in use before confirm().
+  /// From any thread.
   void dial(const listening_rail& to, greeting said, duration limit, queues_on from, dialled done);
   /// The channel is attached: the peer may use the connection. Its events follow.
   void confirm(endpoint& attached);

@@ -54,17 +54,13 @@ rdma_conn_param connector::terms_of(const endpoint& of) const noexcept {
 result<std::unique_ptr<endpoint>> connector::make_endpoint(rdma_cm_id& id, const queues_on& from) {
   const auto* rail = rails_.of(id.verbs, id.port_num);
   if (rail == nullptr) return error(errc::unreachable, "the route leads over a device that is no rail");
-  auto shared = from(*rail);
-  if (!shared) return shared.error();
   auto made = std::make_unique<endpoint>();
-  made->shared = std::move(*shared);
   made->send_depth =
       std::min<std::uint32_t>(limits_.verbs_send_depth, static_cast<std::uint32_t>(rail->device.max_qp_wr));
+  auto shared = from(*rail, made->send_depth);
+  if (!shared) return shared.error();
+  made->shared = std::move(*shared);
   made->most_parts = std::min<std::uint32_t>(most_parts, static_cast<std::uint32_t>(rail->device.max_sge));
-  if (!made->shared->reserve(made->send_depth)) {
-    return error(errc::limit_exceeded,
-                 fmt::format("rail {}: no room for another queue pair (verbs.receive_slots)", rail->name));
-  }
   ibv_qp_init_attr wanted{};
   for (const auto inline_bytes : {inline_wanted, std::uint32_t{64}, std::uint32_t{0}}) {
     wanted = {};
