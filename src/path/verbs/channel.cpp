@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t most_staged = 512 * 1024;
 /// Bytes of slices whose memory may be read at once.
 constexpr std::uint64_t most_slice_bytes = 8 * 1024 * 1024;
-/// One request of so many reports its end, beside the last of each batch.
+/// One request of so many reports its end, beside the last of each batch that reads memory.
 constexpr std::uint64_t signal_every = 16;
 /// Requests kept free: one for the fence, and one for what a message or a credit needs among many writes.
 constexpr std::uint64_t kept_for_sends = 2;
@@ -233,6 +233,7 @@ void channel::write_slices() {
 void channel::write_part(outgoing_slice& of) {
   const auto to = of.granted->at(of.offset, of.left, peer_rail_);
   auto& request = next_request();
+  batch_reads_ = true;
   std::uint64_t gathered = 0;
   of.pieces->visit(of.offset, to.length, [&](std::span<std::byte> part, const registration* in) {
     assert(in != nullptr && "memory of a transfer is registered");
@@ -281,6 +282,7 @@ bool channel::send(std::span<const std::byte> bytes) {
   } else {
     std::memcpy(slot, bytes.data(), bytes.size());
     slots_[(first_slot_ + slot_count_++) % slots_.size()] = {slot, posted_};
+    batch_reads_ = true;
     from = slot;
   }
   request.num_sge = bytes.empty() ? 0 : 1;
@@ -308,7 +310,8 @@ void channel::post_batch() {
     return;
   }
   for (std::size_t i = 0; i + 1 < batched_; ++i) batch_[i].next = &batch_[i + 1];
-  batch_[batched_ - 1].send_flags |= IBV_SEND_SIGNALED;
+  // Of requests that the device has copied nothing is waited for: their places in its queue come back with a later one.
+  if (std::exchange(batch_reads_, false)) batch_[batched_ - 1].send_flags |= IBV_SEND_SIGNALED;
   batched_ = 0;
   ibv_send_wr* bad = nullptr;
   const int code = by_.post_send(endpoint_->pair.get(), batch_.data(), &bad);

@@ -159,6 +159,7 @@ private:
   std::array<ibv_send_wr, most_batched> batch_;
   std::vector<ibv_sge> parts_; ///< of the batch
   std::size_t batched_ = 0;
+  bool batch_reads_ = false; ///< the device reads memory for it, until it reports its end
 
   // Slices, numbered in their order.
   std::array<outgoing_slice, most_slices> slices_;
