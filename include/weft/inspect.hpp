@@ -38,7 +38,8 @@ struct host_status {
   std::optional<std::uint64_t> memlock; ///< bytes that this process may lock; none: no limit
 };
 
-/// Errors: none. A host without an RDMA device, or a process that may not use it, has no rails.
+/// Errors: none. A host without an RDMA device has no rails, nor has a process that may not use it, or is the child of
+/// one that did.
 [[nodiscard]] WEFT_API host_status inspect_host();
 
 /// One way to a peer, as it was when it was tried.

@@ -12,7 +12,9 @@
 #include "weft/inspect.hpp"
 #include "weft/metrics.hpp"
 
+#include <array>
 #include <atomic>
+#include <bitset>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -124,7 +126,9 @@ private:
   /// A rail of the peer that queue pairs can be dialled at.
   struct peer_rail {
     path::verbs::listening_rail at;
+    std::size_t turn = 0;       ///< among the addresses of its rail
     std::uint32_t failures = 0; ///< in a row
+    time_point blamed_at{};
     time_point retry_at{};
   };
   /// Which way a lane's newest channel was dialled.
@@ -132,8 +136,8 @@ private:
     std::uint32_t epoch = 0;         ///< 0: there is none
     std::optional<std::size_t> rail; ///< of the peer; none: over TCP
     bool proven = false;             ///< something has come over it
+    time_point dialled_at{};
   };
-  [[nodiscard]] std::size_t rails_in_reach() const;
   [[nodiscard]] peer_rail* rail_for(lane on);
   void blame_rail(lane on, std::uint32_t epoch, const error& why);
   [[nodiscard]] carrier& carrier_of(lane on) noexcept { return carriers_[static_cast<std::size_t>(on)]; }
@@ -161,6 +165,8 @@ private:
   std::function<void()> stop_dialling_;
   std::vector<peer_rail> peer_rails_;
   std::array<carrier, lane_count> carriers_;
+  /// Of each lane the rails that failed it since it had a channel: a bit each. All are tried once, and TCP behind them.
+  std::array<std::bitset<wire::most_rail_addresses>, lane_count> tried_;
   std::vector<std::weak_ptr<path_probe>> path_probes_;
   bool says_tcp_ = true; ///< whether it is news that a lane goes over tcp
   linked_handler on_linked_;

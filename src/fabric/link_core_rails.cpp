@@ -10,6 +10,7 @@ namespace weft::fabrics {
 
 void link_core::dial_channel(lane on, std::uint32_t epoch) {
   if (auto* over = rail_for(on)) return dial_queue_pair(on, epoch, *over);
+  tried_[static_cast<std::size_t>(on)].reset();
   if (fabric_->limits().transport != transport_choice::verbs) return dial_connection(on, epoch);
   thread_.post([self = shared_from_this(), on, epoch] {
     self->channel_lost(on, epoch, error(errc::no_path, "no RDMA rail of the peer can be reached now"));
@@ -21,7 +22,12 @@ void link_core::dial_channel(lane on, std::uint32_t epoch) {
 error link_core::learn_rails(const wire::hello& peer) {
   const bool here = fabric_->rdma() != nullptr && !fabric_->rdma()->offered().empty();
   if (here) {
-    for (const auto& each : peer.rails) peer_rails_.push_back({from_wire(each), 0, {}});
+    for (const auto& each : peer.rails) peer_rails_.push_back({.at = from_wire(each)});
+    // The first address of every rail, then their second ones: what follows a rail that fails is another one.
+    std::array<std::size_t, wire::most_rails> addresses{};
+    for (auto& each : peer_rails_) each.turn = addresses[each.at.rail]++;
+    std::stable_sort(peer_rails_.begin(), peer_rails_.end(),
+                     [](const peer_rail& a, const peer_rail& b) { return a.turn < b.turn; });
   }
   if (peer_rails_.empty()) {
     const auto why = fmt::format("{} has no RDMA rail", here ? peer.name : "this process");
@@ -36,19 +42,15 @@ error link_core::learn_rails(const wire::hello& peer) {
   return {};
 }
 
-std::size_t link_core::rails_in_reach() const {
-  const auto now = clock::now();
-  return static_cast<std::size_t>(std::count_if(peer_rails_.begin(), peer_rails_.end(),
-                                                [now](const peer_rail& each) { return each.retry_at <= now; }));
-}
-
-/// Links spread over the rails, and the lanes of a link too; a rail that failed is left out for a while.
+/// Links spread over the rails, and the lanes of a link too; a rail that failed is left out for a while, and by this
+/// lane until it has tried all others.
 link_core::peer_rail* link_core::rail_for(lane on) {
   const auto count = peer_rails_.size();
   const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(on);
   for (std::size_t i = 0; i < count; ++i) {
     auto& each = peer_rails_[(first + i) % count];
-    if (each.retry_at <= clock::now()) return &each;
+    const bool tried = tried_[static_cast<std::size_t>(on)].test((first + i) % count);
+    if (!tried && each.retry_at <= clock::now()) return &each;
   }
   return nullptr;
 }
@@ -56,9 +58,9 @@ link_core::peer_rail* link_core::rail_for(lane on) {
 void link_core::dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over) {
   const auto& limits = fabric_->limits();
   path::verbs::greeting said{.session = id(), .carries = on, .epoch = epoch};
-  carrier_of(on) = {epoch, static_cast<std::size_t>(&over - peer_rails_.data()), false};
+  carrier_of(on) = {epoch, static_cast<std::size_t>(&over - peer_rails_.data()), false, clock::now()};
   // All of them together get the time of one connection.
-  const auto limit = limits.connect_timeout / std::max<std::size_t>(rails_in_reach(), 1);
+  const auto limit = limits.connect_timeout / peer_rails_.size();
   fabric_->rdma()->connections()->dial(
       over.at, said, limit, fabric_->rdma()->queues_of(side_of(on).on(), on),
       [self = shared_from_this(), on, epoch](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
@@ -111,21 +113,33 @@ void link_core::queue_pair_proven(lane on, std::uint32_t epoch) {
     auto& of = self->carrier_of(on);
     if (of.epoch != epoch || !of.rail) return;
     of.proven = true;
+    self->tried_[static_cast<std::size_t>(on)].reset();
     self->peer_rails_[*of.rail].failures = 0;
     self->says_tcp_ = true;
   });
 }
 
-/// A queue pair that carried nothing speaks against its rail: the connection manager reaches more than data does.
+/// A lane's queue pair is lost. One that carried nothing speaks against its rail: the connection manager reaches more
+/// than data does.
 void link_core::blame_rail(lane on, std::uint32_t epoch, const error& why) {
   const auto& of = carrier_of(on);
-  if (of.epoch != epoch || !of.rail || of.proven) return;
+  if (of.epoch != epoch || !of.rail) return;
   auto& rail = peer_rails_[*of.rail];
   const auto& limits = fabric_->limits();
-  // Not before all the others had their turn.
-  const auto pause = limits.connect_timeout * (std::int64_t{1} << std::min(rail.failures++, 6U));
-  rail.retry_at = deadline_after(clock::now(), pause);
-  const bool tcp_next = rails_in_reach() == 0 && limits.transport == transport_choice::any;
+  const auto now = clock::now();
+  auto& tried = tried_[static_cast<std::size_t>(on)];
+  tried.set(*of.rail);
+  if (of.proven) {
+    // It may have broken, or was given up for a transfer's sake: another one first, if there is one.
+    if (rail_for(on) == nullptr) tried.reset(*of.rail);
+    return;
+  }
+  // What several lanes dialled before one of them failed says the same.
+  if (of.dialled_at >= rail.blamed_at) {
+    rail.blamed_at = now;
+    rail.retry_at = deadline_after(now, limits.connect_timeout * (std::int64_t{1} << std::min(rail.failures++, 6U)));
+  }
+  const bool tcp_next = rail_for(on) == nullptr && limits.transport == transport_choice::any;
   if (tcp_next && std::exchange(says_tcp_, false)) {
     fabric_->log().warning("{}: no RDMA path, tcp is used: {}", peer(), why.message());
   }
@@ -147,17 +161,20 @@ std::vector<lane> link_core::lanes_over(std::optional<std::size_t> rail) {
   return lanes;
 }
 
+/// Null: the fabric closes.
 std::shared_ptr<path_probe> link_core::make_path_probe(path_probe::told done) {
   std::erase_if(path_probes_, [](const auto& each) { return each.expired(); });
-  auto made = std::make_shared<path_probe>(thread_, fabric_->rdma()->connections(), fabric_->limits(),
-                                           fabric_->hold_close(), std::move(done));
+  auto held = fabric_->hold_close();
+  if (!held) return nullptr;
+  auto made = std::make_shared<path_probe>(thread_, fabric_->rdma()->connections(), fabric_->limits(), std::move(held),
+                                           std::move(done));
   path_probes_.push_back(made);
   return made;
 }
 
 void link_core::answer_path_probe(const std::shared_ptr<path::verbs::connector::request>& request) {
   const auto probe = make_path_probe(nullptr);
-  if (!alive() || path_probes_.size() > wire::most_rail_addresses) return request->refuse();
+  if (!probe || !alive() || path_probes_.size() > wire::most_rail_addresses) return request->refuse();
   request->accept(
       fabric_->rdma()->queues_of(thread_, lane::standard),
       [self = shared_from_this(), probe](const error& failure, std::unique_ptr<path::verbs::endpoint> made) {
@@ -203,6 +220,7 @@ void link_core::inspect_paths(inspected done) {
             path.why_not = path.works ? "" : failure.message();
             path.lanes = self->lanes_over(i);
           });
+      if (!probe) return;
       const path::verbs::greeting said{
           .session = self->id(), .carries = lane::standard, .path = path_probe::path_number, .epoch = 1};
       self->fabric_->rdma()->connections()->dial(

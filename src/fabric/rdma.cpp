@@ -1,7 +1,5 @@
 #include "fabric/rdma.hpp"
 
-#include "base/fork_mark.hpp"
-
 #include <algorithm>
 #include <cstring>
 
@@ -14,11 +12,10 @@ using namespace path::verbs;
 result<std::unique_ptr<rdma>> rdma::open(const calls& by, const tunables& limits, const logger& log,
                                          const std::string& thread_names) {
   if (limits.transport == transport_choice::tcp) return std::unique_ptr<rdma>();
-  // librdmacm opens the devices once for a process, and what a child inherits of that is dead: so is its state here.
-  static const fork_mark first_use;
-  auto rails = std::make_shared<const rail_set>(first_use.forked() ? rail_set() : rail_set::find(by));
-  std::string why = first_use.forked() ? "this process is the child of one that used RDMA, and cannot" : "";
-  if (first_use.forked()) log.warning("no RDMA rail is used: {}", why);
+  const bool inherited = devices_are_inherited();
+  auto rails = std::make_shared<const rail_set>(inherited ? rail_set() : rail_set::find(by));
+  std::string why = inherited ? "this process is the child of one that used RDMA, and cannot" : "";
+  if (inherited) log.warning("no RDMA rail is used: {}", why);
   for (const auto& each : rails->unusable()) {
     log.info("rail {} is not used: {}", each.name, each.why);
     why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", each.name, each.why);

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <cstring>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -14,6 +15,8 @@ namespace {
 constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
 /// Looks at the completion queues for one at the context, which costs a lock and a system call.
 constexpr unsigned looks_at_sources = 16;
+/// Handlers of the context for one look: handlers that post one another would keep everything else waiting.
+constexpr unsigned handlers_at_once = 64;
 /// Times that a spinning thread finds nothing for one at which it lets others run: two on one processor would else wait
 /// for each other's time slice.
 constexpr unsigned rounds_before_yield = 4;
@@ -57,7 +60,7 @@ void worker::run_until_stopped() {
     if (poll_ != poll_mode::event) {
       look_around();
     } else {
-      while (!ending_ && look()) context_.poll(); // neither keeps the other waiting
+      while (!ending_ && look()) std::ignore = run_handlers(); // neither keeps the other waiting
     }
     if (arm_sources()) context_.run_one(); // asleep until something happens
   }
@@ -70,7 +73,7 @@ void worker::look_around() {
   while (!ending_) {
     bool seen = look();
     for (unsigned i = 1; i < looks_at_sources && !sources_.empty(); ++i) seen |= look();
-    if (context_.poll() > 0 || seen) {
+    if (run_handlers() || seen) {
       until = time_point::min();
     } else if (poll_ == poll_mode::spin && channels_ > 0) {
       if (++quiet % rounds_before_yield == 0) std::this_thread::yield();
@@ -80,6 +83,13 @@ void worker::look_around() {
       return;
     }
   }
+}
+
+/// Whether there were any.
+bool worker::run_handlers() {
+  unsigned count = 0;
+  while (count < handlers_at_once && context_.poll_one() > 0) ++count;
+  return count > 0;
 }
 
 /// What there is to do beside the context's handlers; whether there was something.

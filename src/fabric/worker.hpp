@@ -88,6 +88,7 @@ private:
   void place(const thread_plan& plan);
   void run_until_stopped();
   void look_around();
+  [[nodiscard]] bool run_handlers();
   [[nodiscard]] bool look();
   [[nodiscard]] bool arm_sources();
   void settle();

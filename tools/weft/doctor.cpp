@@ -101,20 +101,21 @@ void print(const path_status& path) {
 /// Errors: those of connecting.
 result<void> show_peer(command_context& context, fabric& on, const std::string& address, json& document) {
   auto& told = document.emplace_back(json{{"address", address}});
-  pending<link> connecting;
-  on.connect(address, connecting.handler());
-  auto connected = connecting.get(context.signals);
-  if (connected.code) {
-    const auto why = failure_of(connected.code, {}, address);
+  const auto failed = [&](error_code code) {
+    const auto why = failure_of(code, {}, address);
     told["error"] = {{"code", name(why.code())}, {"where", why.where()}};
     if (!context.json) fmt::print("peer {}  cannot be reached: {}\n", address, make_error_code(why.code()).message());
     return why;
-  }
+  };
+  pending<link> connecting;
+  on.connect(address, connecting.handler());
+  auto connected = connecting.get(context.signals);
+  if (connected.code) return failed(connected.code);
   told["name"] = connected.value.peer();
   pending<std::vector<path_status>> looking;
   connected.value.inspect_paths(looking.handler());
   const auto found = looking.get(context.signals);
-  if (found.code) return failure_of(found.code, {}, address);
+  if (found.code) return failed(found.code);
   if (!context.json) fmt::print("peer {}  {}\n", address, connected.value.peer());
   auto paths = json::array();
   for (const auto& path : found.value) {
@@ -136,8 +137,9 @@ result<void> doctor(command_context& context, const doctor_arguments& arguments)
   auto peers = json::array();
   if (!arguments.peers.empty()) {
     auto on = fabric::open(configuration);
-    if (!on) return on.error();
+    if (!on) ended = on.error();
     for (const auto& address : arguments.peers) {
+      if (!on || context.signals.requested()) break;
       const auto shown = show_peer(context, *on, address, peers);
       if (!shown && ended) ended = shown;
     }

@@ -101,6 +101,7 @@ host_status inspect_host() {
   if (rlimit limit{}; ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     host.memlock = limit.rlim_cur;
   }
+  if (devices_are_inherited()) return host;
   const auto& by = calls_in_use();
   const auto usable = rail_set::find(by);
   int count = 0;

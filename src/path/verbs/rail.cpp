@@ -1,5 +1,6 @@
 #include "path/verbs/rail.hpp"
 
+#include "base/fork_mark.hpp"
 #include "wire/frame.hpp"
 
 #include <sys/resource.h>
@@ -38,6 +39,11 @@ std::string memlock() {
 }
 
 } // namespace
+
+bool devices_are_inherited() {
+  static const fork_mark first_use;
+  return first_use.forked();
+}
 
 std::string rail_name(const calls& by, ibv_context* context, std::uint8_t port) {
   return fmt::format("{}:{}", by.get_device_name(context->device), port);

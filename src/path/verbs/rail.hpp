@@ -26,6 +26,10 @@ struct rail {
   protection_domain domain;
 };
 
+/// librdmacm opens the devices once for a process, and what a child of it inherits of that is dead: whether this is
+/// such a child. To be asked before anything else is.
+[[nodiscard]] bool devices_are_inherited();
+
 /// "mlx5_0:1"
 [[nodiscard]] std::string rail_name(const calls& by, ibv_context* context, std::uint8_t port);
 /// The address that a RoCE v2 GID stands for.
