@@ -182,6 +182,20 @@ TEST_CASE("with no rail left tcp carries, and why is said") {
   }
 }
 
+TEST_CASE("a lane tries every rail once before it takes tcp") {
+  constexpr std::size_t rails = 4;
+  fake_network network({.rails = rails});
+  const clean_end then{network};
+  for (std::size_t rail = 0; rail < rails; ++rail) network.deafen(rail);
+  pair_of_fabrics both(settings{{"connect.timeout", "400ms"}});
+  both.link = soon(both.client->connect(both.server->address(), asio::use_future));
+  const request_options options{.lane = lane::bulk, .deadline = patience};
+  CHECK(text_of(soon(both.link.request(bytes_of("hello"), options, asio::use_future)).payload) == "hello");
+  for (std::size_t rail = 0; rail < rails; ++rail) CHECK(network.attempts(rail) == 1);
+  CHECK(both.logged("no RDMA path, tcp is used: "));
+  both.here = {}, both.there = {};
+}
+
 TEST_CASE("queue pairs that a device does not make are named, and tcp carries") {
   fake_network network;
   const clean_end then{network};

@@ -1,18 +1,17 @@
 // A peer that breaks the rules of RDMA, on real devices: Weft itself, with the posting of requests tampered with.
-//   rogue serve ADDRESS           offers the first MiB of a region of two as "target"; a request "outside" is answered
-//                                 with whether the second one is as it was
-//   rogue write ADDRESS [FAULT]   writes that MiB, one request of it with a fault, and says how it ended:
-//     key       a key that is none
-//     stale     the key of a write before, to a process that was then another: waits for a line on its standard input
-//     beyond    one byte beyond the region's end
-//     outside   within the region, outside of what was granted
-//     record    a record that says so of a slice
-//     credit    more messages than there is credit for
-//   rogue many ADDRESS            makes 240 links at once, and uses each
-//   rogue cycles ADDRESS          makes 200 links one after the other, each used and closed
-//   rogue cancel ADDRESS          reads in thousands of small pieces, each a request of its own at the peer, cancels
-//   when
-//                                 the first has come, fills the memory anew, and says whether it stays so
+//   rogue serve ADDRESS          offers the first MiB of a region of two as "target" until SIGTERM; a request is
+//                                answered with whether the second one is as it was
+//   rogue write ADDRESS [FAULT]  writes that MiB, one request of it with a fault, and says how it ended:
+//     key      a key that is none
+//     stale    the key of a write before, to a process that was then another: waits for a line on its standard input
+//     beyond   one byte beyond the region's end
+//     outside  within the region, outside of what was granted
+//     record   a record that says so of a slice
+//     credit   more messages than there is credit for
+//   rogue many ADDRESS           makes 240 links at once, and uses each
+//   rogue cycles ADDRESS         makes 200 links one after the other, each used and closed
+//   rogue cancel ADDRESS         reads in thousands of small pieces, each a request of its own at the peer, cancels at
+//                                the first, fills the memory anew, and says whether it stays so
 #include <weft/fabric.hpp>
 
 #include "wire/frame.hpp"
@@ -27,6 +26,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <future>
@@ -57,7 +57,8 @@ bool spoil(ibv_send_wr& request) {
     for (int i = 0; i < request.num_sge; ++i) length += request.sg_list[i].length;
     if (writes < 4) return false;
     if (fault == "key") return remote.rkey ^= 0xff00, true;
-    if (fault == "stale") return remote.rkey = first_key, true;
+    // Eight bits of a key of rxe's are by chance: one in 256 comes back.
+    if (fault == "stale") return remote.rkey = remote.rkey == first_key ? first_key ^ 1 : first_key, true;
     if (fault == "beyond") return remote.remote_addr = base + 2 * half - length + 1, true;
     if (fault == "outside") return remote.remote_addr += half, true;
     return false;
@@ -117,6 +118,11 @@ config settings(const char* listen) {
 }
 
 int serve(const char* address) {
+  // Before there are threads, which inherit it.
+  sigset_t ending;
+  ::sigemptyset(&ending);
+  ::sigaddset(&ending, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   fabric server(settings(address));
   auto memory = server.allocate(byte_count{2 * half}).value();
   std::ranges::fill(memory.bytes().first(half), std::byte{1});
@@ -129,8 +135,8 @@ int serve(const char* address) {
   });
   fmt::print("ready at {}\n", server.address());
   std::fflush(stdout);
-  while (std::getchar() != EOF) {
-  }
+  int signal = 0;
+  ::sigwait(&ending, &signal);
   return 0;
 }
 
