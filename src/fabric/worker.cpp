@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <cstring>
-#include <tuple>
 
 #include <fmt/format.h>
 
@@ -15,8 +14,6 @@ namespace {
 constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
 /// Looks at the completion queues for one at the context, which costs a lock and a system call.
 constexpr unsigned looks_at_sources = 16;
-/// Handlers of the context for one look: handlers that post one another would keep everything else waiting.
-constexpr unsigned handlers_at_once = 64;
 /// Times that a spinning thread finds nothing for one at which it lets others run: two on one processor would else wait
 /// for each other's time slice.
 constexpr unsigned rounds_before_yield = 4;
@@ -60,7 +57,7 @@ void worker::run_until_stopped() {
     if (poll_ != poll_mode::event) {
       look_around();
     } else {
-      while (!ending_ && look()) std::ignore = run_handlers(); // neither keeps the other waiting
+      while (!ending_ && look()) run_handlers(); // neither keeps the other waiting
     }
     if (arm_sources()) context_.run_one(); // asleep until something happens
   }
@@ -85,20 +82,25 @@ void worker::look_around() {
   }
 }
 
-/// Whether there were any.
+/// What is ready; whether there was something.
 bool worker::run_handlers() {
-  unsigned count = 0;
-  while (count < handlers_at_once && context_.poll_one() > 0) ++count;
-  return count > 0;
+  polling_ = true;
+  const bool any = context_.poll() > 0;
+  polling_ = false;
+  return any;
+}
+
+/// Of the scheduler; whether it needed one.
+bool worker::next_turn() {
+  if (!std::exchange(again_, false)) return false;
+  begin();
+  end();
+  return true;
 }
 
 /// What there is to do beside the context's handlers; whether there was something.
 bool worker::look() {
-  bool any = std::exchange(again_, false);
-  if (any) {
-    begin();
-    end();
-  }
+  bool any = next_turn();
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     if (!sources_[i]->fetch()) continue;
     any = true;
@@ -162,7 +164,9 @@ void worker::settle() {
   for (const auto& part : touched_) part->flush_channels();
   for (const auto& part : touched_) part->touched = false;
   touched_.clear();
-  again_ |= !rail_.idle();
+  if (rail_.idle() || std::exchange(again_, true) || !polling_) return;
+  // It takes its turn among the handlers: such that post one another would keep look() waiting.
+  post([this] { next_turn(); });
 }
 
 } // namespace weft::fabrics

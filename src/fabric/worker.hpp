@@ -88,7 +88,8 @@ private:
   void place(const thread_plan& plan);
   void run_until_stopped();
   void look_around();
-  [[nodiscard]] bool run_handlers();
+  bool run_handlers();
+  bool next_turn();
   [[nodiscard]] bool look();
   [[nodiscard]] bool arm_sources();
   void settle();
@@ -113,8 +114,9 @@ private:
   int depth_ = 0;
   int channels_ = 0;
   bool initiating_ = false;
-  bool ending_ = false; ///< the thread is to end
-  bool again_ = false;  ///< the scheduler needs another batch
+  bool ending_ = false;  ///< the thread is to end
+  bool again_ = false;   ///< the scheduler needs another batch
+  bool polling_ = false; ///< run_handlers is on the stack
   std::atomic<bool> stopped_ = false;
   std::atomic<int> posting_ = 0; ///< calls of post() that may not know yet that it has stopped
   std::vector<std::string> complaints_;
