@@ -84,7 +84,8 @@ private:
     std::ptrdiff_t by = 0;
   };
 
-  static path::verbs::calls make_table();
+  static void add_manager_calls(path::verbs::calls& made);
+  static void add_verbs_calls(path::verbs::calls& made);
   static const path::verbs::calls& table();
   void run();
   void carry_out(pair& of);
