@@ -59,6 +59,7 @@ public:
 
 private:
   void run() {
+    // dispatch() would post what a completion queue delivers: that is outside the context's handlers.
     const auto* own = executor_.target<boost::asio::io_context::executor_type>();
     if (thread_->here() && own != nullptr && *own == thread_->executor()) return bind()();
     boost::asio::dispatch(executor_, bind());

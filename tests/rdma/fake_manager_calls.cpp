@@ -85,7 +85,6 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
     const std::lock_guard lock(current_->lock_);
     auto& dialling = static_cast<identity&>(*id);
     if (with->private_data_len > private_data_size) return fail_with(EINVAL);
-    dialling.own_pair = with->qp_num;
     ++dialling.on->attempts;
     if (dialling.on->state == cable::unplugged || dialling.on->state == cable::deaf) return 0;
     identity* listener = nullptr;
@@ -113,7 +112,6 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
     const std::lock_guard lock(current_->lock_);
     auto& accepting = static_cast<identity&>(*id);
     if (accepting.other == nullptr) return fail_with(ECONNRESET);
-    accepting.own_pair = with->qp_num;
     accepting.other->peer_pair = with->qp_num;
     current_->tell(*accepting.other, RDMA_CM_EVENT_CONNECT_RESPONSE, 0, with);
     return 0;
@@ -160,7 +158,6 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
     }
     auto* next = queue.events.front().release();
     queue.events.pop_front();
-    // The dialling end learns the other's queue pair with the answer, as the kernel's manager does.
     *out = next;
     return 0;
   };

@@ -128,7 +128,6 @@ struct fake_network::identity : rdma_cm_id {
   std::uint16_t port = 0; ///< that it listens at, or dials
   bool listening = false;
   identity* other = nullptr;   ///< its connection's other end
-  std::uint32_t own_pair = 0;  ///< as it told the other end
   std::uint32_t peer_pair = 0; ///< as that told it
   bool connected = false;
 };

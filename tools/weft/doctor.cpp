@@ -3,7 +3,6 @@
 
 #include <weft/inspect.hpp>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -13,12 +12,8 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-/// What somebody should do, on a line of its own.
-struct advice {
-  std::vector<std::string> lines;
-
-  void add(std::string line) { lines.push_back(std::move(line)); }
-};
+/// What somebody should do: a line each.
+using advice = std::vector<std::string>;
 
 /// "used", or why not.
 std::string use_of(const std::string& why_not) {
@@ -50,9 +45,10 @@ void show_rail(const rail_status& rail, json& document, bool silent, advice& tod
                       {"gids", std::move(gids)},
                       {"why_not", rail.why_not}});
   if (rail.why_not.empty() && rail.mtu < rail.largest_mtu) {
-    todo.add(fmt::format("rail {}: a packet carries {} bytes of {}: give its interface, and the switches, a larger MTU "
-                         "(4200 for 4096)",
-                         rail.name, rail.mtu, rail.largest_mtu));
+    todo.push_back(
+        fmt::format("rail {}: a packet carries {} bytes of {}: give its interface, and the switches, a larger MTU "
+                    "(4200 for 4096)",
+                    rail.name, rail.mtu, rail.largest_mtu));
   }
 }
 
@@ -68,7 +64,7 @@ void show_host(command_context& context, const std::string& transport, advice& t
   }
   for (const auto& rail : host.rails) show_rail(rail, rails, context.json, todo);
   if (bound && !host.rails.empty() && *host.memlock < (std::uint64_t{1} << 30)) {
-    todo.add(
+    todo.push_back(
         fmt::format("{} KiB of memory may be locked: regions beyond that cannot be registered; raise it with ulimit "
                     "-l or LimitMEMLOCK=, or give the container CAP_IPC_LOCK",
                     *host.memlock / 1024));
@@ -85,10 +81,10 @@ json to_json(const path_status& path) {
 }
 
 void print(const path_status& path) {
+  if (path.to.empty()) return fmt::print("  {}  none: {}\n", path.transport, path.why_not);
   std::vector<std::string_view> lanes;
   for (const auto each : path.lanes) lanes.push_back(name(each));
-  if (path.to.empty()) return fmt::print("  {}  none: {}\n", path.transport, path.why_not);
-  fmt::print("  {}  {} -> {}  ", path.transport, path.from.empty() ? "?" : path.from, path.to.empty() ? "?" : path.to);
+  fmt::print("  {}  {} -> {}  ", path.transport, path.from.empty() ? "?" : path.from, path.to);
   if (!path.works) {
     fmt::print("does not work: {}\n", path.why_not);
   } else {
@@ -144,9 +140,9 @@ result<void> doctor(command_context& context, const doctor_arguments& arguments)
       if (!shown && ended) ended = shown;
     }
   }
-  context.document.update({{"peers", std::move(peers)}, {"advice", todo.lines}});
+  context.document.update({{"peers", std::move(peers)}, {"advice", todo}});
   if (!context.json) {
-    for (const auto& line : todo.lines) fmt::print("advice: {}\n", line);
+    for (const auto& line : todo) fmt::print("advice: {}\n", line);
   }
   return ended;
 }
