@@ -87,8 +87,8 @@ public:
     return start<response>(&link::start_request, token, payload, std::move(options));
   }
 
-  /// Tries every way to the peer, within connect.timeout and probe.timeout. Of a link that was made by connect(). Errors: closed and what
-  /// else ended the link.
+  /// Tries every way to the peer, within connect.timeout and probe.timeout. Of a link that was made by connect().
+  /// Errors: closed and what else ended the link.
   template <class Token>
   auto inspect_paths(Token&& token) {
     return start<std::vector<path_status>>(&link::start_inspection, token);
