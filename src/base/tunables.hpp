@@ -119,6 +119,8 @@ enum class transport_choice : std::uint8_t { any, tcp, verbs };
     "share of a busy rail that the bulk lane gets")                                                                    \
   X(lane_background_weight, "lane.background.weight", std::uint32_t, 1, 1, 1000, "shares", hot,                        \
     "share of a busy rail that the background lane gets")                                                              \
+  X(lane_bulk_channels, "lane.bulk.channels", std::uint32_t, 1, 1, 8, "channels", hot,                                 \
+    "queue pairs or connections that the bulk lane of a link is spread over, where one does not fill the network")     \
   X(lane_realtime_dscp, "lane.realtime.dscp", std::uint32_t, 46, 0, 63, "", cold,                                      \
     "mark of the packets of the realtime lane, at both ends")                                                          \
   X(lane_standard_dscp, "lane.standard.dscp", std::uint32_t, 0, 0, 63, "", cold, "mark of the standard lane")          \

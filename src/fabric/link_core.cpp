@@ -93,16 +93,16 @@ error link_core::end_reason() const {
   return end_;
 }
 
-void link_core::want_channel(lane on) {
-  with_session([on](links::session& session) { session.want_channel(on); });
+void link_core::want_channel(wire::place at) {
+  with_session([at](links::session& session) { session.want_channel(at); });
 }
 
-void link_core::channel_lost(lane on, std::uint32_t epoch, const error& why) {
-  fabric_->log().debug("{}: channel {} of lane {} lost: {}", peer(), epoch, name(on), why.where());
-  with_session([self = shared_from_this(), on, epoch, why](links::session& session) {
-    self->blame_rail(on, epoch, why);
-    if (self->carrier_of(on).epoch == epoch) self->carrier_of(on) = {};
-    session.channel_lost(on, epoch);
+void link_core::channel_lost(wire::place at, std::uint32_t epoch, const error& why) {
+  fabric_->log().debug("{}: channel {} of {} lost: {}", peer(), epoch, to_text(at), why.where());
+  with_session([self = shared_from_this(), at, epoch, why](links::session& session) {
+    self->blame_rail(at, epoch, why);
+    if (self->carrier_of(at).epoch == epoch) self->carrier_of(at) = {};
+    session.channel_lost(at, epoch);
   });
 }
 
@@ -172,16 +172,16 @@ void link_core::accept_channel(boost::asio::ip::tcp::socket socket, const wire::
 }
 
 void link_core::accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello) {
-  if (!session_.may_open(hello.carries, hello.epoch)) {
+  if (!session_.may_open(hello.at, hello.epoch)) {
     return path::tcp::send_and_close(
         std::move(socket), {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(errc::path_failed)});
   }
   thread_.touch(shared_from_this());
-  session_.channel_opened(hello.carries, hello.epoch);
-  auto& side = side_of(hello.carries);
+  session_.channel_opened(hello.at, hello.epoch);
+  auto& side = side_of(hello.at.carries);
   hand_over(std::move(socket), side.on(), [self = side.self(), hello](boost::asio::ip::tcp::socket moved) {
     self->on().touch(self);
-    self->adopt_connection(std::move(moved), hello.carries, hello.epoch, true);
+    self->adopt_connection(std::move(moved), hello.at, hello.epoch, true);
   });
 }
 
@@ -242,27 +242,27 @@ void link_core::send(const wire::frame_header& header, std::span<const std::byte
   std::ignore = control_->post_message(complete, body);
 }
 
-void link_core::dial_connection(lane on, std::uint32_t epoch) {
-  carrier_of(on) = {epoch, std::nullopt, true};
-  auto& side = side_of(on);
-  const wire::channel_hello hello{session_.mine().session, on, epoch};
+void link_core::dial_connection(wire::place at, std::uint32_t epoch) {
+  carrier_of(at) = {epoch, std::nullopt, true};
+  auto& side = side_of(at.carries);
+  const wire::channel_hello hello{session_.mine().session, at, epoch};
   side.run([self = shared_from_this(), &side, hello, to = remote_](links::engine&) {
     path::tcp::dial_channel(
         side.on().executor(), to, hello, self->fabric_->limits().connect_timeout, self->fabric_->limits(),
         [self, &side, hello](const error& failure, boost::asio::ip::tcp::socket socket) {
           if (failure.code() == errc::peer_restarted) return self->break_off(failure);
-          if (failure.code() != errc{}) return self->channel_lost(hello.carries, hello.epoch, failure);
-          self->with_session([hello](links::session& session) { session.channel_opened(hello.carries, hello.epoch); });
+          if (failure.code() != errc{}) return self->channel_lost(hello.at, hello.epoch, failure);
+          self->with_session([hello](links::session& session) { session.channel_opened(hello.at, hello.epoch); });
           side.batch_begins();
-          side.adopt_connection(std::move(socket), hello.carries, hello.epoch, false);
+          side.adopt_connection(std::move(socket), hello.at, hello.epoch, false);
           side.batch_ends();
         });
   });
 }
 
-void link_core::channel_failed(lane on, std::uint32_t epoch) {
-  auto& side = side_of(on);
-  side.run([&side, on, epoch](links::engine&) { side.drop(on, epoch); });
+void link_core::channel_failed(wire::place at, std::uint32_t epoch) {
+  auto& side = side_of(at.carries);
+  side.run([&side, at, epoch](links::engine&) { side.drop(at, epoch); });
 }
 
 void link_core::linked() {
@@ -339,11 +339,11 @@ void link_core::finish(const error& why, std::function<void()> done) {
   if (auto linked = std::exchange(on_linked_, nullptr)) linked(why);
 }
 
-void link_core::frame_arrived(lane, const wire::frame_header& header, std::span<const std::byte> body) {
+void link_core::frame_arrived(wire::place, const wire::frame_header& header, std::span<const std::byte> body) {
   session_.frame_arrived(header, body);
 }
 
-void link_core::slice_began(lane, const wire::frame_header&) {
+void link_core::slice_began(wire::place, const wire::frame_header&) {
   break_off(error(errc::protocol_error, "slice on the session"));
 }
 
@@ -356,7 +356,7 @@ void link_core::batch_ends() {
   thread_.end();
 }
 
-void link_core::channel_failed(lane, std::uint32_t, const error& why) {
+void link_core::channel_failed(wire::place, std::uint32_t, const error& why) {
   control_.reset();
   // Whoever closes before it answered does not speak our protocol, or does not want to.
   const bool greeting = session_.state() == links::session_state::greeting;

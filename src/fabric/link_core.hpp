@@ -58,10 +58,10 @@ public:
   /// Operations that have not completed.
   [[nodiscard]] std::uint64_t outstanding() const noexcept;
   void add_counters_to(metrics& sum) const noexcept;
-  void want_channel(lane on);
-  void channel_lost(lane on, std::uint32_t epoch, const error& why);
-  /// Something came over the lane's queue pair.
-  void queue_pair_proven(lane on, std::uint32_t epoch);
+  void want_channel(wire::place at);
+  void channel_lost(wire::place at, std::uint32_t epoch, const error& why);
+  /// Something came over the queue pair.
+  void queue_pair_proven(wire::place at, std::uint32_t epoch);
   /// Asks the peer for a sign of life; `told` hears on the link's thread whether one came in time.
   void probe(std::function<void(bool lives)> told);
   using inspected = std::function<void(const error& ended, std::vector<path_status> found)>;
@@ -95,26 +95,26 @@ public:
   void dial_session() override;
   void drop_session() override;
   void send(const wire::frame_header& header, std::span<const std::byte> body) override;
-  void dial_channel(lane on, std::uint32_t epoch) override;
-  void channel_failed(lane on, std::uint32_t epoch) override;
+  void dial_channel(wire::place at, std::uint32_t epoch) override;
+  void channel_failed(wire::place at, std::uint32_t epoch) override;
   void linked() override;
   void probed(bool lives) override;
   void ended(const error& why) override;
 
   // path::listener of the control connection: session frames, and nothing else.
-  void frame_arrived(lane on, const wire::frame_header& header, std::span<const std::byte> body) override;
-  void slice_began(lane on, const wire::frame_header& header) override;
-  [[nodiscard]] std::size_t slice_space(lane, std::span<iovec>) override { return 0; }
-  void slice_grew(lane, std::size_t) override {}
-  void slice_landed(lane, const wire::frame_header&) override {}
-  void sent(lane, std::uint64_t) override {}
-  void writable(lane) override {}
+  void frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) override;
+  void slice_began(wire::place at, const wire::frame_header& header) override;
+  [[nodiscard]] std::size_t slice_space(wire::place, std::span<iovec>) override { return 0; }
+  void slice_grew(wire::place, std::size_t) override {}
+  void slice_landed(wire::place, const wire::frame_header&) override {}
+  void sent(wire::place, std::uint64_t) override {}
+  void writable(wire::place) override {}
 
   // path::driver of the control connection
   void batch_begins() override;
   void batch_ends() override;
-  void channel_failed(lane on, std::uint32_t epoch, const error& why) override;
-  void channel_closed(lane, std::uint32_t) override {}
+  void channel_failed(wire::place at, std::uint32_t epoch, const error& why) override;
+  void channel_closed(wire::place, std::uint32_t) override {}
   void protocol_broken(const error& how) override { break_off(how); }
 
 private:
@@ -131,22 +131,22 @@ private:
     time_point blamed_at{};
     time_point retry_at{};
   };
-  /// Which way a lane's newest channel was dialled.
+  /// Which way the newest channel of a place was dialled.
   struct carrier {
     std::uint32_t epoch = 0;         ///< 0: there is none
     std::optional<std::size_t> rail; ///< of the peer; none: over TCP
     bool proven = false;             ///< something has come over it
     time_point dialled_at{};
   };
-  [[nodiscard]] peer_rail* rail_for(lane on);
-  void blame_rail(lane on, std::uint32_t epoch, const error& why);
-  [[nodiscard]] carrier& carrier_of(lane on) noexcept { return carriers_[static_cast<std::size_t>(on)]; }
+  [[nodiscard]] peer_rail* rail_for(wire::place at);
+  void blame_rail(wire::place at, std::uint32_t epoch, const error& why);
+  [[nodiscard]] carrier& carrier_of(wire::place at) noexcept { return carriers_[at.index()]; }
   [[nodiscard]] std::vector<lane> lanes_over(std::optional<std::size_t> rail);
   [[nodiscard]] std::shared_ptr<path_probe> make_path_probe(path_probe::told done);
   void answer_path_probe(const std::shared_ptr<path::verbs::connector::request>& request);
-  void dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over);
-  void dial_connection(lane on, std::uint32_t epoch);
-  void adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected);
+  void dial_queue_pair(wire::place at, std::uint32_t epoch, peer_rail& over);
+  void dial_connection(wire::place at, std::uint32_t epoch);
+  void adopt_queue_pair(wire::place at, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected);
   [[nodiscard]] error learn_rails(const wire::hello& peer);
   void accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
   void set_timer();
@@ -164,9 +164,10 @@ private:
   std::shared_ptr<path::tcp::channel> next_control_; ///< of a resumed session, until the old one is dropped
   std::function<void()> stop_dialling_;
   std::vector<peer_rail> peer_rails_;
-  std::array<carrier, lane_count> carriers_;
-  /// Of each lane the rails that failed it since it had a channel: a bit each. All are tried once, and TCP behind them.
-  std::array<std::bitset<wire::most_rail_addresses>, lane_count> tried_;
+  std::array<carrier, wire::place_count> carriers_; ///< by their index
+  /// Of each place the rails that failed it since it had a channel: a bit each. All are tried once, and TCP behind
+  /// them.
+  std::array<std::bitset<wire::most_rail_addresses>, wire::place_count> tried_;
   std::vector<std::weak_ptr<path_probe>> path_probes_;
   bool says_tcp_ = true; ///< whether it is news that a lane goes over tcp
   linked_handler on_linked_;

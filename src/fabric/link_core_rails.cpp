@@ -8,12 +8,12 @@
 
 namespace weft::fabrics {
 
-void link_core::dial_channel(lane on, std::uint32_t epoch) {
-  if (auto* over = rail_for(on)) return dial_queue_pair(on, epoch, *over);
-  tried_[static_cast<std::size_t>(on)].reset();
-  if (fabric_->limits().transport != transport_choice::verbs) return dial_connection(on, epoch);
-  thread_.post([self = shared_from_this(), on, epoch] {
-    self->channel_lost(on, epoch, error(errc::no_path, "no RDMA rail of the peer can be reached now"));
+void link_core::dial_channel(wire::place at, std::uint32_t epoch) {
+  if (auto* over = rail_for(at)) return dial_queue_pair(at, epoch, *over);
+  tried_[at.index()].reset();
+  if (fabric_->limits().transport != transport_choice::verbs) return dial_connection(at, epoch);
+  thread_.post([self = shared_from_this(), at, epoch] {
+    self->channel_lost(at, epoch, error(errc::no_path, "no RDMA rail of the peer can be reached now"));
   });
 }
 
@@ -44,48 +44,49 @@ error link_core::learn_rails(const wire::hello& peer) {
 
 /// Links spread over the rails, and the lanes of a link too; a rail that failed is left out for a while, and by this
 /// lane until it has tried all others.
-link_core::peer_rail* link_core::rail_for(lane on) {
+link_core::peer_rail* link_core::rail_for(wire::place at) {
   const auto count = peer_rails_.size();
-  const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(on);
+  const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(at.carries) + at.number;
   for (std::size_t i = 0; i < count; ++i) {
     auto& each = peer_rails_[(first + i) % count];
-    const bool tried = tried_[static_cast<std::size_t>(on)].test((first + i) % count);
+    const bool tried = tried_[at.index()].test((first + i) % count);
     if (!tried && each.retry_at <= clock::now()) return &each;
   }
   return nullptr;
 }
 
-void link_core::dial_queue_pair(lane on, std::uint32_t epoch, peer_rail& over) {
+void link_core::dial_queue_pair(wire::place at, std::uint32_t epoch, peer_rail& over) {
   const auto& limits = fabric_->limits();
-  path::verbs::greeting said{.session = id(), .carries = on, .epoch = epoch};
-  carrier_of(on) = {epoch, static_cast<std::size_t>(&over - peer_rails_.data()), false, clock::now()};
+  path::verbs::greeting said{.session = id(), .at = at, .epoch = epoch};
+  carrier_of(at) = {epoch, static_cast<std::size_t>(&over - peer_rails_.data()), false, clock::now()};
   // All of them together get the time of one connection.
   const auto limit = limits.connect_timeout / peer_rails_.size();
   fabric_->rdma()->connections()->dial(
-      over.at, said, limit, fabric_->rdma()->queues_of(side_of(on).on(), on),
-      [self = shared_from_this(), on, epoch](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
-        if (failure.code() != errc{}) return self->channel_lost(on, epoch, failure);
-        self->with_session([on, epoch](links::session& session) { session.channel_opened(on, epoch); });
-        self->adopt_queue_pair(on, epoch, std::move(connected));
+      over.at, said, limit, fabric_->rdma()->queues_of(side_of(at.carries).on(), at.carries),
+      [self = shared_from_this(), at, epoch](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
+        if (failure.code() != errc{}) return self->channel_lost(at, epoch, failure);
+        self->with_session([at, epoch](links::session& session) { session.channel_opened(at, epoch); });
+        self->adopt_queue_pair(at, epoch, std::move(connected));
       });
 }
 
-void link_core::adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<path::verbs::endpoint> connected) {
-  auto& side = side_of(on);
+void link_core::adopt_queue_pair(wire::place at, std::uint32_t epoch,
+                                 std::unique_ptr<path::verbs::endpoint> connected) {
+  auto& side = side_of(at.carries);
   side.run(
-      [self = shared_from_this(), &side, on, epoch, connected = std::move(connected)](links::engine& engine) mutable {
+      [self = shared_from_this(), &side, at, epoch, connected = std::move(connected)](links::engine& engine) mutable {
         const auto connections = self->fabric_->rdma()->connections();
         auto* endpoint = connected.get();
         const auto thread = side.on().executor();
         const auto channel = std::make_shared<path::verbs::channel>(
-            std::move(connected), thread, on, epoch, engine, side,
+            std::move(connected), thread, at, epoch, engine, side,
             [connections, thread](std::unique_ptr<path::verbs::endpoint> used, std::function<void()> done) {
               connections->dispose(std::move(used), thread, std::move(done));
             },
             self->fabric_->limits());
-        side.adopt(on, channel, [self, on, epoch, channel, connections, endpoint] {
-          self->fabric_->log().debug("{}: lane {} goes over rail {} to {} (channel {}, queue pair {})", self->peer(),
-                                     name(on), endpoint->shared->on().name, endpoint->peer_address, epoch,
+        side.adopt(at, channel, [self, at, epoch, channel, connections, endpoint] {
+          self->fabric_->log().debug("{}: {} goes over rail {} to {} (channel {}, queue pair {})", self->peer(),
+                                     to_text(at), endpoint->shared->on().name, endpoint->peer_address, epoch,
                                      endpoint->pair->qp_num);
           channel->attach();
           connections->confirm(*endpoint);
@@ -95,25 +96,25 @@ void link_core::adopt_queue_pair(lane on, std::uint32_t epoch, std::unique_ptr<p
 
 void link_core::accept_queue_pair(std::shared_ptr<path::verbs::connector::request> request) {
   with_session([self = shared_from_this(), request](links::session& session) {
-    if (request->said().path == path_probe::path_number) return self->answer_path_probe(request);
-    const auto on = request->said().carries;
+    if (request->said().probes) return self->answer_path_probe(request);
+    const auto at = request->said().at;
     const auto epoch = request->said().epoch;
-    if (!session.may_open(on, epoch)) return request->refuse();
-    session.channel_opened(on, epoch);
-    request->accept(self->fabric_->rdma()->queues_of(self->side_of(on).on(), on),
-                    [self, on, epoch](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
-                      if (failure.code() != errc{}) return self->channel_lost(on, epoch, failure);
-                      self->adopt_queue_pair(on, epoch, std::move(connected));
+    if (!session.may_open(at, epoch)) return request->refuse();
+    session.channel_opened(at, epoch);
+    request->accept(self->fabric_->rdma()->queues_of(self->side_of(at.carries).on(), at.carries),
+                    [self, at, epoch](const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
+                      if (failure.code() != errc{}) return self->channel_lost(at, epoch, failure);
+                      self->adopt_queue_pair(at, epoch, std::move(connected));
                     });
   });
 }
 
-void link_core::queue_pair_proven(lane on, std::uint32_t epoch) {
-  with_session([self = shared_from_this(), on, epoch](links::session&) {
-    auto& of = self->carrier_of(on);
+void link_core::queue_pair_proven(wire::place at, std::uint32_t epoch) {
+  with_session([self = shared_from_this(), at, epoch](links::session&) {
+    auto& of = self->carrier_of(at);
     if (of.epoch != epoch || !of.rail) return;
     of.proven = true;
-    self->tried_[static_cast<std::size_t>(on)].reset();
+    self->tried_[at.index()].reset();
     self->peer_rails_[*of.rail].failures = 0;
     self->says_tcp_ = true;
   });
@@ -121,17 +122,17 @@ void link_core::queue_pair_proven(lane on, std::uint32_t epoch) {
 
 /// A lane's queue pair is lost. One that carried nothing speaks against its rail: the connection manager reaches more
 /// than data does.
-void link_core::blame_rail(lane on, std::uint32_t epoch, const error& why) {
-  const auto& of = carrier_of(on);
+void link_core::blame_rail(wire::place at, std::uint32_t epoch, const error& why) {
+  const auto& of = carrier_of(at);
   if (of.epoch != epoch || !of.rail) return;
   auto& rail = peer_rails_[*of.rail];
   const auto& limits = fabric_->limits();
   const auto now = clock::now();
-  auto& tried = tried_[static_cast<std::size_t>(on)];
+  auto& tried = tried_[at.index()];
   tried.set(*of.rail);
   if (of.proven) {
     // It may have broken, or was given up for a transfer's sake: another one first, if there is one.
-    if (rail_for(on) == nullptr) tried.reset(*of.rail);
+    if (rail_for(at) == nullptr) tried.reset(*of.rail);
     return;
   }
   // What several lanes dialled before one of them failed says the same.
@@ -139,7 +140,7 @@ void link_core::blame_rail(lane on, std::uint32_t epoch, const error& why) {
     rail.blamed_at = now;
     rail.retry_at = deadline_after(now, limits.connect_timeout * (std::int64_t{1} << std::min(rail.failures++, 6U)));
   }
-  const bool tcp_next = rail_for(on) == nullptr && limits.transport == transport_choice::any;
+  const bool tcp_next = rail_for(at) == nullptr && limits.transport == transport_choice::any;
   if (tcp_next && std::exchange(says_tcp_, false)) {
     fabric_->log().warning("{}: no RDMA path, tcp is used: {}", peer(), why.message());
   }
@@ -151,12 +152,19 @@ std::vector<lane> link_core::lanes_over(std::optional<std::size_t> rail) {
   std::vector<lane> lanes;
   for (std::size_t i = 0; i < lane_count; ++i) {
     const auto on = static_cast<lane>(i);
-    const auto& of = carrier_of(on);
-    auto way = of.rail;
-    if (const auto* next = of.epoch == 0 ? rail_for(on) : nullptr) {
-      way = static_cast<std::size_t>(next - peer_rails_.data());
+    const std::size_t wanted = on == lane::bulk ? fabric_->limits().lane_bulk_channels : 1;
+    bool uses = false;
+    for (std::uint8_t number = 0; number < wire::most_channels; ++number) {
+      const wire::place at{on, number};
+      const auto& of = carrier_of(at);
+      if (of.epoch == 0 && number >= wanted) continue;
+      auto way = of.rail;
+      if (const auto* next = of.epoch == 0 ? rail_for(at) : nullptr) {
+        way = static_cast<std::size_t>(next - peer_rails_.data());
+      }
+      uses |= way == rail;
     }
-    if (way == rail) lanes.push_back(on);
+    if (uses) lanes.push_back(on);
   }
   return lanes;
 }
@@ -221,8 +229,7 @@ void link_core::inspect_paths(inspected done) {
             path.lanes = self->lanes_over(i);
           });
       if (!probe) return;
-      const path::verbs::greeting said{
-          .session = self->id(), .carries = lane::standard, .path = path_probe::path_number, .epoch = 1};
+      const path::verbs::greeting said{.session = self->id(), .at = lane::standard, .probes = true, .epoch = 1};
       self->fabric_->rdma()->connections()->dial(
           self->peer_rails_[i].at, said, limits.connect_timeout,
           self->fabric_->rdma()->queues_of(self->thread_, lane::standard),

@@ -17,72 +17,78 @@ std::shared_ptr<link_side> link_side::self() {
   return {core_.shared_from_this(), this};
 }
 
-void link_side::adopt_connection(boost::asio::ip::tcp::socket connected, lane on, std::uint32_t epoch, bool answer) {
-  const auto channel = std::make_shared<path::tcp::channel>(std::move(connected), on, epoch, engine_, *this);
+void link_side::adopt_connection(boost::asio::ip::tcp::socket connected, wire::place at, std::uint32_t epoch,
+                                 bool answer) {
+  const auto channel = std::make_shared<path::tcp::channel>(std::move(connected), at, epoch, engine_, *this);
   if (answer) std::ignore = channel->post_message({.type = wire::frame_type::channel_answer, .epoch = epoch}, {});
-  adopt(on, channel, [channel] { channel->start(); });
+  adopt(at, channel, [channel] { channel->start(); });
 }
 
-void link_side::adopt(lane on, channel_pointer opened, std::function<void()> start) {
-  if (ended_) return discard(on, std::move(opened));
-  auto& at = of(on);
-  discard_next(on);
-  at.next = std::move(opened);
-  at.start = std::move(start);
+void link_side::adopt(wire::place at, channel_pointer opened, std::function<void()> start) {
+  if (ended_) return discard(at, std::move(opened));
+  auto& here = of(at);
+  discard_next(at);
+  here.next = std::move(opened);
+  here.start = std::move(start);
   // The peer opened a newer one: it has given up the one of now.
-  if (at.up) take_down(on, std::nullopt);
-  if (!at.up && !at.closing) bring_up(on);
+  if (here.up) take_down(at, std::nullopt);
+  if (!here.up && !here.closing) bring_up(at);
 }
 
-void link_side::bring_up(lane on) {
-  auto& at = of(on);
-  if (!at.next || ended_) return;
-  at.up = std::exchange(at.next, nullptr);
+link_side::place_channels& link_side::of(wire::place at) {
+  while (channels_.size() <= at.index()) channels_.emplace_back();
+  return channels_[at.index()];
+}
+
+void link_side::bring_up(wire::place at) {
+  auto& here = of(at);
+  if (!here.next || ended_) return;
+  here.up = std::exchange(here.next, nullptr);
   worker_.channel_opened();
-  engine_.channel_up(on, *at.up);
-  std::exchange(at.start, nullptr)();
+  engine_.channel_up(at, *here.up);
+  std::exchange(here.start, nullptr)();
 }
 
-void link_side::drop(lane on, std::uint32_t epoch) {
-  auto& at = of(on);
+void link_side::drop(wire::place at, std::uint32_t epoch) {
+  auto& here = of(at);
   const auto why = error(errc::path_failed, "closed by the peer");
-  if (at.up && at.up->epoch() == epoch) return lose(on, why);
-  if (at.next && at.next->epoch() == epoch) channel_failed(on, epoch, why);
+  if (here.up && here.up->epoch() == epoch) return lose(at, why);
+  if (here.next && here.next->epoch() == epoch) channel_failed(at, epoch, why);
 }
 
 /// Closes the lane's channel, which is the fence of this end. Where a reason is given the session hears of it.
-void link_side::take_down(lane on, std::optional<error> lost) {
-  auto& at = of(on);
-  at.closing = std::exchange(at.up, nullptr);
-  at.lost = std::move(lost);
+void link_side::take_down(wire::place at, std::optional<error> lost) {
+  auto& here = of(at);
+  here.closing = std::exchange(here.up, nullptr);
+  here.lost = std::move(lost);
   worker_.channel_closed();
-  if (at.closing->close()) return fenced(on);
+  if (here.closing->close()) return fenced(at);
   kept_ = self();
 }
 
-void link_side::fenced(lane on) {
-  auto& at = of(on);
-  const auto gone = std::exchange(at.closing, nullptr);
-  if (const auto why = std::exchange(at.lost, std::nullopt)) core_.channel_lost(on, gone->epoch(), *why);
-  engine_.channel_down(on);
-  bring_up(on);
+void link_side::fenced(wire::place at) {
+  auto& here = of(at);
+  const auto gone = std::exchange(here.closing, nullptr);
+  if (const auto why = std::exchange(here.lost, std::nullopt)) core_.channel_lost(at, gone->epoch(), *why);
+  engine_.channel_down(at);
+  bring_up(at);
   finish_when_fenced();
 }
 
-void link_side::discard(lane on, channel_pointer unused) {
+void link_side::discard(wire::place at, channel_pointer unused) {
   if (unused->close()) return;
   kept_ = self();
-  discarded_.push_back({on, std::move(unused)});
+  discarded_.push_back({at, std::move(unused)});
 }
 
-void link_side::discard_next(lane on) {
-  auto& at = of(on);
-  at.start = nullptr;
-  if (at.next) discard(on, std::exchange(at.next, nullptr));
+void link_side::discard_next(wire::place at) {
+  auto& here = of(at);
+  here.start = nullptr;
+  if (here.next) discard(at, std::exchange(here.next, nullptr));
 }
 
-void link_side::lose(lane on, const error& why) {
-  if (of(on).up) take_down(on, why);
+void link_side::lose(wire::place at, const error& why) {
+  if (of(at).up) take_down(at, why);
 }
 
 void link_side::end(const error& why, std::shared_ptr<void> done) {
@@ -90,16 +96,16 @@ void link_side::end(const error& why, std::shared_ptr<void> done) {
   ended_ = why;
   engine_.stop_listening();
   end_done_ = std::move(done);
-  for (std::size_t i = 0; i < lane_count; ++i) {
-    discard_next(static_cast<lane>(i));
-    if (channels_[i].up) take_down(static_cast<lane>(i), std::nullopt);
+  for (std::uint32_t i = 0; i < channels_.size(); ++i) {
+    discard_next(wire::place::at(i));
+    if (channels_[i].up) take_down(wire::place::at(i), std::nullopt);
   }
   finish_when_fenced();
 }
 
 void link_side::finish_when_fenced() {
   const bool fencing =
-      !discarded_.empty() || std::any_of(channels_.begin(), channels_.end(), [this](const lane_channels& each) {
+      !discarded_.empty() || std::any_of(channels_.begin(), channels_.end(), [this](const place_channels& each) {
         return each.closing || (ended_ && each.up); // end() takes them down one after the other
       });
   if (fencing) return;
@@ -130,12 +136,12 @@ void link_side::set_timer() {
   });
 }
 
-void link_side::open_channel(lane on) {
-  if (!ended_) core_.want_channel(on);
+void link_side::open_channel(wire::place at) {
+  if (!ended_) core_.want_channel(at);
 }
 
-void link_side::close_channel(lane on) {
-  lose(on, error(errc::path_failed, "closed to fence a transfer"));
+void link_side::close_channel(wire::place at) {
+  lose(at, error(errc::path_failed, "closed to fence a transfer"));
 }
 
 void link_side::operation_arrived(const links::incoming& begun) {
@@ -151,22 +157,22 @@ void link_side::batch_begins() {
   worker_.touch(self());
 }
 
-void link_side::channel_failed(lane on, std::uint32_t epoch, const error& why) {
-  auto& at = of(on);
-  if (at.up && at.up->epoch() == epoch) return lose(on, why);
-  if (!at.next || at.next->epoch() != epoch) return;
-  discard_next(on);
-  core_.channel_lost(on, epoch, why);
+void link_side::channel_failed(wire::place at, std::uint32_t epoch, const error& why) {
+  auto& here = of(at);
+  if (here.up && here.up->epoch() == epoch) return lose(at, why);
+  if (!here.next || here.next->epoch() != epoch) return;
+  discard_next(at);
+  core_.channel_lost(at, epoch, why);
 }
 
-void link_side::channel_proven(lane on, std::uint32_t epoch) {
-  core_.queue_pair_proven(on, epoch);
+void link_side::channel_proven(wire::place at, std::uint32_t epoch) {
+  core_.queue_pair_proven(at, epoch);
 }
 
-void link_side::channel_closed(lane on, std::uint32_t epoch) {
-  auto& at = of(on);
-  if (at.closing && at.closing->epoch() == epoch) return fenced(on);
-  std::erase_if(discarded_, [&](const discarded& each) { return each.on == on && each.channel->epoch() == epoch; });
+void link_side::channel_closed(wire::place at, std::uint32_t epoch) {
+  auto& here = of(at);
+  if (here.closing && here.closing->epoch() == epoch) return fenced(at);
+  std::erase_if(discarded_, [&](const discarded& each) { return each.at == at && each.channel->epoch() == epoch; });
   finish_when_fenced();
 }
 

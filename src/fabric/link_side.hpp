@@ -11,7 +11,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <array>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -43,11 +43,11 @@ public:
   }
 
   /// A connection that is a channel. The accepting end answers the greeting on it first.
-  void adopt_connection(boost::asio::ip::tcp::socket connected, lane on, std::uint32_t epoch, bool answer);
+  void adopt_connection(boost::asio::ip::tcp::socket connected, wire::place at, std::uint32_t epoch, bool answer);
   /// Takes over a channel, as soon as its predecessor is fenced; then `start` is called.
-  void adopt(lane on, std::shared_ptr<path::channel> opened, std::function<void()> start);
+  void adopt(wire::place at, std::shared_ptr<path::channel> opened, std::function<void()> start);
   /// The peer's end of this channel is gone.
-  void drop(lane on, std::uint32_t epoch);
+  void drop(wire::place at, std::uint32_t epoch);
   /// The link is over: closes the channels, then ends every operation and drops `done`.
   void end(const error& why, std::shared_ptr<void> done);
 
@@ -57,21 +57,21 @@ public:
   void flush_channels() override;
 
   // links::host
-  void open_channel(lane on) override;
-  void close_channel(lane on) override;
+  void open_channel(wire::place at) override;
+  void close_channel(wire::place at) override;
   void operation_arrived(const links::incoming& begun) override;
   void protocol_broken(const error& how) override;
 
   // path::driver
   void batch_begins() override;
   void batch_ends() override { worker_.end(); }
-  void channel_failed(lane on, std::uint32_t epoch, const error& why) override;
-  void channel_closed(lane on, std::uint32_t epoch) override;
-  void channel_proven(lane on, std::uint32_t epoch) override;
+  void channel_failed(wire::place at, std::uint32_t epoch, const error& why) override;
+  void channel_closed(wire::place at, std::uint32_t epoch) override;
+  void channel_proven(wire::place at, std::uint32_t epoch) override;
 
 private:
   using channel_pointer = std::shared_ptr<path::channel>;
-  struct lane_channels {
+  struct place_channels {
     channel_pointer up;          ///< the engine's
     channel_pointer closing;     ///< the engine's until it is fenced
     channel_pointer next;        ///< waits for that
@@ -79,22 +79,22 @@ private:
     std::optional<error> lost;   ///< why the closing one goes, if the session is to hear of it
   };
 
-  [[nodiscard]] lane_channels& of(lane on) noexcept { return channels_[static_cast<std::size_t>(on)]; }
-  void bring_up(lane on);
-  void take_down(lane on, std::optional<error> lost);
-  void fenced(lane on);
-  void discard(lane on, channel_pointer unused);
-  void discard_next(lane on);
-  void lose(lane on, const error& why);
+  [[nodiscard]] place_channels& of(wire::place at);
+  void bring_up(wire::place at);
+  void take_down(wire::place at, std::optional<error> lost);
+  void fenced(wire::place at);
+  void discard(wire::place at, channel_pointer unused);
+  void discard_next(wire::place at);
+  void lose(wire::place at, const error& why);
   void finish_when_fenced();
   void set_timer();
 
   worker& worker_;
   link_core& core_;
   links::engine engine_;
-  std::array<lane_channels, lane_count> channels_;
+  std::deque<place_channels> channels_; ///< by the index of their place, as far as any was opened
   struct discarded {
-    lane on;
+    wire::place at;
     channel_pointer channel;
   };
   std::vector<discarded> discarded_; ///< never were the engine's; until they are fenced

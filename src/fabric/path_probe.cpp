@@ -40,7 +40,7 @@ void path_probe::batch_ends() {
   thread_.end();
 }
 
-void path_probe::channel_proven(lane, std::uint32_t) {
+void path_probe::channel_proven(wire::place, std::uint32_t) {
   // The end that was asked stays: what it said last may not have gone yet.
   if (!asked_) finish({});
 }

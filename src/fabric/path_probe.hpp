@@ -16,9 +16,6 @@ namespace weft::fabrics {
 
 class path_probe final : public path::listener, public path::driver, public std::enable_shared_from_this<path_probe> {
 public:
-  /// What a greeting says in place of the number of a path.
-  static constexpr std::uint8_t path_number = 0xff;
-
   /// Success or why not, and the rail of this end if one was found.
   using told = std::function<void(const error& failure, const std::string& rail)>;
 
@@ -35,19 +32,19 @@ public:
   // path::driver
   void batch_begins() override { thread_.begin(); }
   void batch_ends() override;
-  void channel_failed(lane, std::uint32_t, const error& why) override { finish(why); }
+  void channel_failed(wire::place, std::uint32_t, const error& why) override { finish(why); }
   void protocol_broken(const error& how) override { finish(how); }
-  void channel_closed(lane, std::uint32_t) override { let_go(); }
-  void channel_proven(lane, std::uint32_t) override;
+  void channel_closed(wire::place, std::uint32_t) override { let_go(); }
+  void channel_proven(wire::place, std::uint32_t) override;
 
   // path::listener: the peer says nothing that is meant for anybody.
-  void frame_arrived(lane, const wire::frame_header&, std::span<const std::byte>) override {}
-  void slice_began(lane, const wire::frame_header&) override {}
-  [[nodiscard]] std::size_t slice_space(lane, std::span<iovec>) override { return 0; }
-  void slice_grew(lane, std::size_t) override {}
-  void slice_landed(lane, const wire::frame_header&) override {}
-  void sent(lane, std::uint64_t) override {}
-  void writable(lane) override {}
+  void frame_arrived(wire::place, const wire::frame_header&, std::span<const std::byte>) override {}
+  void slice_began(wire::place, const wire::frame_header&) override {}
+  [[nodiscard]] std::size_t slice_space(wire::place, std::span<iovec>) override { return 0; }
+  void slice_grew(wire::place, std::size_t) override {}
+  void slice_landed(wire::place, const wire::frame_header&) override {}
+  void sent(wire::place, std::uint64_t) override {}
+  void writable(wire::place) override {}
 
 private:
   void finish(const error& why);

@@ -63,10 +63,10 @@ struct engine_counters {
 /// The actions of an engine. Called on its thread, from inside its calls.
 class host {
 public:
-  /// Something waits for the channel of `on`, and there is none.
-  virtual void open_channel(lane on) = 0;
-  /// Close the channel of `on` now: the forced fence. engine::channel_down follows, at once or later.
-  virtual void close_channel(lane on) = 0;
+  /// Something waits for a channel in this place, and there is none.
+  virtual void open_channel(wire::place at) = 0;
+  /// Close the channel in this place now: the forced fence. engine::channel_down follows, at once or later.
+  virtual void close_channel(wire::place at) = 0;
   /// The peer began an operation. Answer, now or later, with accept_write, supply_read or respond.
   virtual void operation_arrived(const incoming& begun) = 0;
   /// The peer broke the protocol: close the link, after the present call has returned.
@@ -78,7 +78,8 @@ protected:
 
 class engine final : public path::listener {
 public:
-  /// `lanes` are those of this engine, in order; messages travel on the first. `dialled`: this end opened the link.
+  /// `lanes` are those of this engine, in order; messages travel on the first channel of the first. `dialled`: this end
+  /// opened the link.
   engine(host& actions, lanes::scheduler& rail, const tunables& limits, std::span<const lane> lanes, bool dialled);
   ~engine();
   engine(const engine&) = delete;
@@ -109,23 +110,23 @@ public:
   void respond(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload);
 
   // Channels.
-  /// The lane's older channel, if it had one, is down.
-  void channel_up(lane on, path::channel& opened);
+  /// The older channel in its place, if there was one, is down.
+  void channel_up(wire::place at, path::channel& opened);
   /// The channel is closed and fenced at this end: it reads and writes no memory any more.
-  void channel_down(lane on);
+  void channel_down(wire::place at);
   /// The link is about to end: what still arrives counts no more.
   void stop_listening() noexcept { broken_ = true; }
   /// Ends every operation with `why`, and those that are started afterwards. All channels are down, for ever.
   void fail_all(const error& why);
 
   // Arrivals.
-  void frame_arrived(lane on, const wire::frame_header& header, std::span<const std::byte> body) override;
-  void slice_began(lane on, const wire::frame_header& header) override;
-  [[nodiscard]] std::size_t slice_space(lane on, std::span<iovec> out) override;
-  void slice_grew(lane on, std::size_t bytes) override;
-  void slice_landed(lane on, const wire::frame_header& header) override;
-  void sent(lane on, std::uint64_t transfer) override;
-  void writable(lane on) override;
+  void frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) override;
+  void slice_began(wire::place at, const wire::frame_header& header) override;
+  [[nodiscard]] std::size_t slice_space(wire::place at, std::span<iovec> out) override;
+  void slice_grew(wire::place at, std::size_t bytes) override;
+  void slice_landed(wire::place at, const wire::frame_header& header) override;
+  void sent(wire::place at, std::uint64_t transfer) override;
+  void writable(wire::place at) override;
 
   // Time and batches.
   /// When tick() must be called at the latest.
@@ -150,13 +151,11 @@ private:
     operation* into = nullptr; ///< whose memory takes the bytes; null: nobody wants them
   };
 
-  struct lane_state final : lanes::flow {
-    lane_state(engine& in, lane which) : owner(in), on(which) {}
-    std::uint64_t send(std::uint64_t quantum) override { return owner.send_slices(*this, quantum); }
-
-    engine& owner;
-    lane on;
+  /// A place of a lane and the channel in it.
+  struct channel_state {
+    wire::place at;
     path::channel* channel = nullptr;
+    bool one_sided = false;           ///< the channel is
     bool wanted = false;              ///< the host was asked for a channel
     bool stranded = false;            ///< slices went to a lost channel that the peer may not have fenced yet
     std::uint32_t stranded_epoch = 0; ///< of that channel
@@ -165,8 +164,19 @@ private:
     std::uint32_t last_epoch = 0;     ///< of the newest channel that was up here
     std::uint32_t fenced_here = 0;    ///< the newest epoch that the peer was told is fenced here
     std::uint32_t fenced_there = 0;   ///< the newest epoch that the peer says it has fenced
-    links::round round;               ///< transfers with slices to send, in turn
+    std::uint32_t up_there = 0;       ///< the newest epoch that the peer's engine has
+    std::uint64_t unverified = 0;     ///< bytes given to it, and not known to be verified
     arrival incoming;
+  };
+
+  struct lane_state final : lanes::flow {
+    lane_state(engine& in, lane which) : owner(in), on(which) {}
+    std::uint64_t send(std::uint64_t quantum) override { return owner.send_slices(*this, quantum); }
+
+    engine& owner;
+    lane on;
+    std::vector<std::unique_ptr<channel_state>> channels; ///< by number, as many as were ever asked for
+    links::round round;                                   ///< transfers with slices to send, in turn
   };
 
   /// An owner to be completed at the end of the batch.
@@ -187,12 +197,13 @@ private:
 
   // engine_fence.cpp
   void stop(operation& op, const error& why);
-  void post_marker(operation& op);
+  void post_markers(operation& op);
+  [[nodiscard]] static channel_set awaits_markers(const operation& op) noexcept;
   void end_early(operation& op, const error& why);
   void try_finish_stop(operation& op);
   void succeed(operation& op);
   void force_fence(operation& op);
-  void close(lane_state& on);
+  void close(channel_state& of);
   void forget_in_lane(operation& op);
 
   // engine_messages.cpp
@@ -214,23 +225,25 @@ private:
   void open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs, std::uint64_t window);
   void make_ready(operation& op);
   std::uint64_t send_slices(lane_state& on, std::uint64_t quantum);
-  bool send_slice(lane_state& on, operation& op, std::uint32_t index);
+  bool send_slice(channel_state& over, operation& op, std::uint32_t index);
+  [[nodiscard]] channel_state* carrier_for_slice(const lane_state& on) noexcept;
+  void no_longer_unverified(operation& op, std::uint32_t index);
   void slices_verified(operation& op, const wire::slice_range& range);
   void slices_refused(operation& op, const wire::slice_range& range);
   void sender_progressed(operation& op);
-  void resend_after_fence(lane_state& on);
-  void collect_missing(operation& op);
-  [[nodiscard]] bool may_send(const lane_state& on) const noexcept;
+  void resend_after_fence(channel_state& of);
+  void collect_missing(operation& op, std::uint8_t number);
+  [[nodiscard]] static bool may_send(const channel_state& over) noexcept;
 
   // engine_receive.cpp
   void open_receiver(operation& op, memory::piece_list pieces, std::uint64_t window);
   [[nodiscard]] operation* receiving(const wire::frame_header& header) noexcept;
-  bool slice_may_come(const lane_state& on, const wire::frame_header& header);
+  bool slice_may_come(const channel_state& on, const wire::frame_header& header);
   void check_slice(operation& op, const wire::frame_header& header, std::uint32_t crc);
   void report(operation& op, wire::slice_range range);
   void push_progress(operation& op);
   void receiver_progressed(operation& op);
-  void marker_arrived(const wire::frame_header& header);
+  void marker_arrived(wire::place at, const wire::frame_header& header);
   [[nodiscard]] static bool plausible(const operation& op, const wire::frame_header& header) noexcept;
 
   // engine_time.cpp
@@ -239,8 +252,12 @@ private:
 
   [[nodiscard]] lane_state* state_of(lane on) noexcept;
   [[nodiscard]] lane_state& state_of(const operation& op) noexcept { return *state_of(op.terms.carries); }
-  lane_state& message_lane() noexcept { return lanes_.front(); }
-  void want_channel(lane_state& on);
+  /// Of a lane of this engine.
+  [[nodiscard]] channel_state& channel_of(wire::place at);
+  channel_state& message_channel() { return channel_of(lanes_.front().on); }
+  [[nodiscard]] std::size_t channels_of(lane on) const noexcept;
+  void want_channel(channel_state& of);
+  void want_channels(lane_state& on);
   static std::uint32_t crc_of(const memory::piece_list& pieces, std::uint64_t offset, std::uint64_t length);
 
   host& host_;

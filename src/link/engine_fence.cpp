@@ -1,6 +1,8 @@
 // The end of an operation before its data is complete: stop, fence, and the channels it depends on.
 #include "link/engine.hpp"
 
+#include <algorithm>
+
 namespace weft::links {
 
 /// Ends an operation with an error: at once when no channel holds its memory, else after the fence.
@@ -16,23 +18,34 @@ void engine::stop(operation& op, const error& why) {
   op.now = phase::stopping;
   op.fence_due = deadline_after(now_, limits_.fence_timeout);
   forget_in_lane(op);
-  const auto* channel = state_of(op).channel;
-  const bool one_sided = channel != nullptr && channel->can().one_sided;
-  op.awaits_marker = one_sided && moved && op.in && !op.marker_seen;
-  post_marker(op);
+  for (const auto& each : state_of(op).channels) {
+    if (moved && op.in && each->channel != nullptr && each->one_sided) op.fence_on |= only(each->at.number);
+  }
+  post_markers(op);
   try_finish_stop(op);
 }
 
-/// The sender's word that no slice of the transfer follows on the channel.
-void engine::post_marker(operation& op) {
+/// The sender's word that no slice of the transfer follows, on every channel: it names those that carried some.
+void engine::post_markers(operation& op) {
   const bool sends = op.ours == (op.terms.kind == wire::operation_kind::write);
-  auto* channel = state_of(op).channel;
-  if (!sends || op.terms.kind == wire::operation_kind::request || channel == nullptr || !channel->can().one_sided)
-    return;
-  if (op.out && op.out->posts > 0) return; // sent() comes back here
-  // A channel takes a marker even when it takes nothing else.
-  std::ignore = channel->post_message(
-      {.type = wire::frame_type::marker, .epoch = channel->epoch(), .received = received_, .transfer = op.id}, {});
+  if (!sends || op.terms.kind == wire::operation_kind::request) return;
+  if (op.out && (op.out->posts > 0 || std::exchange(op.out->marked, true))) return; // sent() comes back here
+  for (const auto& each : state_of(op).channels) {
+    if (each->channel == nullptr || !each->one_sided) continue;
+    // A channel takes a marker even when it takes nothing else.
+    std::ignore = each->channel->post_message({.type = wire::frame_type::marker,
+                                               .epoch = each->channel->epoch(),
+                                               .received = received_,
+                                               .transfer = op.id,
+                                               .argument = op.out ? op.out->used : channel_set{0}},
+                                              {});
+  }
+}
+
+/// Channels that may still bring bytes of it without asking. One that came up after it was stopped does not: the peer
+/// hears of the stop before it may use that one.
+channel_set engine::awaits_markers(const operation& op) noexcept {
+  return op.fence_on & op.carried_by & static_cast<channel_set>(~op.marked_on);
 }
 
 /// Nothing of it has begun, or nothing will: no fence is needed.
@@ -43,7 +56,7 @@ void engine::end_early(operation& op, const error& why) {
 }
 
 void engine::try_finish_stop(operation& op) {
-  if ((op.out && op.out->posts > 0) || op.awaits_marker) return schedule(op);
+  if ((op.out && op.out->posts > 0) || awaits_markers(op) != 0) return schedule(op);
   op.fence_due = time_point::max();
   // The peer's handler hears of the end first and answers then, unless nobody waits for that or it has answered.
   if (op.ours || op.peer_gone || op.answered) return finish(op);
@@ -64,64 +77,94 @@ void engine::succeed(operation& op) {
 }
 
 void engine::force_fence(operation& op) {
-  auto& state = state_of(op);
-  if (state.channel == nullptr) return;
-  ++counters_.forced_fences;
-  state.forced = true;
-  close(state);
+  // Those that hold it, and no other. Closing one may end the operation at once.
+  auto holding = awaits_markers(op);
+  for (std::uint8_t number = 0; op.out && number < wire::most_channels; ++number) {
+    if (op.out->posts_on[number] > 0) holding |= only(number);
+  }
+  for (const auto& each : state_of(op).channels) {
+    if ((holding & only(each->at.number)) == 0 || each->channel == nullptr) continue;
+    ++counters_.forced_fences;
+    each->forced = true;
+    close(*each);
+  }
 }
 
-void engine::close(lane_state& on) {
-  if (on.channel != nullptr && !std::exchange(on.closing, true)) host_.close_channel(on.on);
+void engine::close(channel_state& of) {
+  if (of.channel != nullptr && !std::exchange(of.closing, true)) host_.close_channel(of.at);
 }
 
 /// Takes it out of everything that points to it from its lane.
 void engine::forget_in_lane(operation& op) {
   auto* state = state_of(op.terms.carries);
   if (state == nullptr) return;
-  if (state->incoming.into == &op) state->incoming.into = nullptr;
-  if (op.out) state->round.remove(op);
+  for (const auto& each : state->channels) {
+    if (each->incoming.into == &op) each->incoming.into = nullptr;
+  }
+  if (!op.out) return;
+  state->round.remove(op);
+  if (op.out->unverified == 0) return;
+  // What waits to go again is on no channel's account.
+  for (const auto index : op.out->again) {
+    op.out->unverified += op.slices.length_of(index);
+    state->channels[op.out->carriers.of(index)]->unverified += op.slices.length_of(index);
+  }
+  for (std::uint32_t index = 0; index < op.out->next; ++index) {
+    if (!op.out->verified.test(index)) no_longer_unverified(op, index);
+  }
 }
 
-void engine::want_channel(lane_state& on) {
-  if (on.channel != nullptr || on.wanted || over_) return;
-  on.wanted = true;
-  host_.open_channel(on.on);
+void engine::want_channel(channel_state& of) {
+  if (of.channel != nullptr || of.wanted || over_) return;
+  of.wanted = true;
+  host_.open_channel(of.at);
 }
 
-void engine::channel_up(lane on, path::channel& opened) {
-  auto& state = *state_of(on);
+/// All that slices of the lane are to be spread over.
+void engine::want_channels(lane_state& on) {
+  const auto count = channels_of(on.on);
+  for (std::size_t i = 0; i < count; ++i) want_channel(channel_of({on.on, static_cast<std::uint8_t>(i)}));
+}
+
+void engine::channel_up(wire::place at, path::channel& opened) {
+  auto& state = channel_of(at);
   state.channel = &opened;
   state.wanted = state.closing = false;
   state.last_epoch = opened.epoch();
   state.incoming = {};
+  state.one_sided = opened.can().one_sided;
   // Opening this epoch proves that this end holds no older one; one that never came up here is fenced all the same.
-  if (const auto older = opened.epoch() - 1; state.fenced_here < older) {
+  const auto older = opened.epoch() - 1;
+  if (state.fenced_here < older || state.one_sided) {
     auto& message = push(wire::frame_type::channel_fenced, 0);
-    message.header.index = static_cast<std::uint32_t>(on);
+    message.header.index = at.index();
     message.header.code = older;
+    message.header.argument = opened.epoch();
     state.fenced_here = older;
   }
-  if (&state == &message_lane()) outbox_.rewind();
+  if (&state == &message_channel()) outbox_.rewind();
   resend_after_fence(state);
 }
 
-void engine::channel_down(lane on) {
-  auto& state = *state_of(on);
+void engine::channel_down(wire::place at) {
+  auto& state = channel_of(at);
+  auto& in_lane = *state_of(at.carries);
   if (state.channel == nullptr) return;
   state.channel = nullptr;
   state.incoming = {};
+  state.unverified = 0;
   state.stranded = true;
   state.stranded_epoch = state.last_epoch;
   const bool forced = std::exchange(state.forced, false);
-  rail_.remove(on, state);
+  const bool others_send =
+      std::any_of(in_lane.channels.begin(), in_lane.channels.end(), [](const auto& each) { return may_send(*each); });
+  if (!others_send) rail_.remove(at.carries, in_lane);
 
   std::vector<operation*> stopped;
-  bool needed = &state == &message_lane() && !outbox_.empty();
+  bool needed = &state == &message_channel() && !outbox_.empty();
   for (auto& [id, op] : operations_) {
-    if (op->terms.carries != on || (!op->out && !op->in)) continue;
-    if (op->out) op->out->posts = 0;
-    op->awaits_marker = false;
+    if (op->terms.carries != at.carries || (!op->out && !op->in)) continue;
+    if (op->out) op->out->posts -= std::exchange(op->out->posts_on[at.number], 0);
     if (op->fencing()) {
       stopped.push_back(op.get());
     } else if (op->now == phase::moving) {
@@ -131,21 +174,31 @@ void engine::channel_down(lane on) {
     }
   }
   auto& message = push(wire::frame_type::channel_fenced, 0);
-  message.header.index = static_cast<std::uint32_t>(on);
+  message.header.index = at.index();
   message.header.code = state.last_epoch;
   state.fenced_here = state.last_epoch;
-  for (auto* op : stopped) op->now == phase::stopping ? try_finish_stop(*op) : finish(*op);
+  for (auto* op : stopped) {
+    if (op->now == phase::stopping) {
+      op->marked_on |= only(at.number);
+      post_markers(*op);
+      try_finish_stop(*op);
+    } else if (!op->out || op->out->posts == 0) {
+      finish(*op);
+    }
+  }
   if (needed) want_channel(state);
 }
 
 void engine::fence_arrived(const wire::frame_header& header) {
-  if (header.index >= lane_count) return broken("channel_fenced for an unknown lane");
-  auto* state = state_of(static_cast<lane>(header.index));
-  if (state == nullptr) return broken("channel_fenced for a lane of another thread");
-  state->fenced_there = std::max(state->fenced_there, header.code);
+  if (header.index >= wire::place_count) return broken("channel_fenced for an unknown place");
+  const auto at = wire::place::at(header.index);
+  if (state_of(at.carries) == nullptr) return broken("channel_fenced for a lane of another thread");
+  auto& state = channel_of(at);
+  state.fenced_there = std::max(state.fenced_there, header.code);
+  state.up_there = std::max(state.up_there, static_cast<std::uint32_t>(header.argument));
   // The peer gave the channel up, and this end has not noticed yet.
-  if (state->channel != nullptr && state->channel->epoch() <= header.code) return close(*state);
-  resend_after_fence(*state);
+  if (state.channel != nullptr && state.channel->epoch() <= header.code) return close(state);
+  resend_after_fence(state);
 }
 
 void engine::fail_all(const error& why) {

@@ -19,7 +19,7 @@ void engine::broken(std::string what) {
 }
 
 void engine::post_messages() {
-  auto& state = message_lane();
+  auto& state = message_channel();
   if (state.channel == nullptr) {
     if (!outbox_.empty()) want_channel(state);
     return;
@@ -68,12 +68,14 @@ void engine::flush() {
 
 void engine::flush_channels() {
   for (auto& state : lanes_) {
-    if (state.channel != nullptr) state.channel->flush();
+    for (const auto& each : state.channels) {
+      if (each->channel != nullptr) each->channel->flush();
+    }
   }
 }
 
-void engine::frame_arrived(lane on, const wire::frame_header& header, std::span<const std::byte> body) {
-  auto& state = *state_of(on);
+void engine::frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) {
+  auto& state = channel_of(at);
   if (broken_) return;
   if (state.channel == nullptr || header.epoch != state.channel->epoch()) {
     return broken("frame of another channel's epoch");
@@ -83,10 +85,10 @@ void engine::frame_arrived(lane on, const wire::frame_header& header, std::span<
   }
   if (!outbox_.acknowledge(header.received)) return broken("acknowledgement of messages that were never sent");
   if (header.type == wire::frame_type::acknowledge) return;
-  if (header.type == wire::frame_type::marker) return marker_arrived(header);
+  if (header.type == wire::frame_type::marker) return marker_arrived(at, header);
   if (!wire::is_numbered(header.type)) return broken("session frame on a data channel");
   if (state.closing) return; // one before it may have been dropped: the next channel brings them all again
-  if (&state != &message_lane()) return broken("message on a channel for slices");
+  if (&state != &message_channel()) return broken("message on a channel for slices");
 
   const auto ahead = header.number - received_;
   if (ahead == 0 || ahead > 0x80000000) {
@@ -174,9 +176,9 @@ void engine::response_arrived(const wire::frame_header& header, std::span<const 
   if (!in.ok()) return broken("malformed response");
   const auto payload = in.rest();
   op->answered = true;
-  if (header.argument == 0) op->marker_seen = true; // no slice was sent: there is nothing to fence
+  if (header.argument == 0) op->carried_by = 0; // no slice was sent: there is nothing to fence
   const auto code = header.code == 0 ? error_code{} : wire::reason_of(header.code, errc::handler_failed);
-  if (op->now == phase::stopping) return; // its end is decided; nobody waits for more
+  if (op->now == phase::stopping) return try_finish_stop(*op); // its end is decided; nobody waits for more
   if (code) {
     stop(*op, error(to_errc(code), std::move(where)));
     return;

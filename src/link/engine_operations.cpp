@@ -22,6 +22,21 @@ engine::~engine() {
   for (auto& state : lanes_) rail_.remove(state.on, state);
 }
 
+engine::channel_state& engine::channel_of(wire::place at) {
+  auto& all = state_of(at.carries)->channels;
+  while (all.size() <= at.number) {
+    const auto next = static_cast<std::uint8_t>(all.size());
+    all.push_back(std::make_unique<channel_state>());
+    all.back()->at = {at.carries, next};
+  }
+  return *all[at.number];
+}
+
+/// How many channels this end wants for the slices of a lane; the peer may open more.
+std::size_t engine::channels_of(lane on) const noexcept {
+  return on == lane::bulk ? limits_.lane_bulk_channels : 1;
+}
+
 engine::lane_state* engine::state_of(lane on) noexcept {
   for (auto& state : lanes_) {
     if (state.on == on) return &state;
@@ -205,8 +220,8 @@ void engine::tell_owner(operation& op) {
 }
 
 void engine::finish(operation& op) {
-  tell_owner(op);
   forget_in_lane(op);
+  tell_owner(op);
   timers_.remove(op);
   if (!op.ours) {
     --theirs_begun_;

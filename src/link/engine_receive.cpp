@@ -25,7 +25,7 @@ bool engine::plausible(const operation& op, const wire::frame_header& header) no
 }
 
 /// What every slice tells and must have, whether or not somebody wants it.
-bool engine::slice_may_come(const lane_state& on, const wire::frame_header& header) {
+bool engine::slice_may_come(const channel_state& on, const wire::frame_header& header) {
   if (broken_) return false;
   if (on.channel == nullptr || header.epoch != on.channel->epoch()) {
     broken("slice of another channel's epoch");
@@ -35,12 +35,12 @@ bool engine::slice_may_come(const lane_state& on, const wire::frame_header& head
   return !broken_;
 }
 
-void engine::slice_began(lane on, const wire::frame_header& header) {
-  auto& state = *state_of(on);
+void engine::slice_began(wire::place at, const wire::frame_header& header) {
+  auto& state = channel_of(at);
   state.incoming = {.header = header, .active = true};
   if (!slice_may_come(state, header)) return;
   auto* op = receiving(header);
-  if (op != nullptr && (op->terms.carries != on || !plausible(*op, header))) {
+  if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header))) {
     return broken("slice does not fit its transfer");
   }
   // Verified bytes are never written again, and an ended transfer's memory is its owner's.
@@ -51,16 +51,15 @@ void engine::slice_began(lane on, const wire::frame_header& header) {
   }
 }
 
-std::size_t engine::slice_space(lane on, std::span<iovec> out) {
-  const auto& arriving = state_of(on)->incoming;
+std::size_t engine::slice_space(wire::place at, std::span<iovec> out) {
+  const auto& arriving = channel_of(at).incoming;
   if (arriving.into == nullptr) return 0;
   return arriving.into->in->pieces.gather(arriving.header.offset + arriving.done,
                                           arriving.header.body_length - arriving.done, out);
 }
 
-void engine::slice_grew(lane on, std::size_t bytes) {
-  auto& state = *state_of(on);
-  auto& arriving = state.incoming;
+void engine::slice_grew(wire::place at, std::size_t bytes) {
+  auto& arriving = channel_of(at).incoming;
   // Checked in pieces as they arrive, while the cache still holds them.
   if (arriving.into != nullptr && arriving.into->terms.verify == verify_mode::slice) {
     arriving.into->in->pieces.for_each(
@@ -73,10 +72,10 @@ void engine::slice_grew(lane on, std::size_t bytes) {
   if (auto* op = std::exchange(arriving.into, nullptr)) check_slice(*op, arriving.header, arriving.crc);
 }
 
-void engine::slice_landed(lane on, const wire::frame_header& header) {
-  if (!slice_may_come(*state_of(on), header)) return;
+void engine::slice_landed(wire::place at, const wire::frame_header& header) {
+  if (!slice_may_come(channel_of(at), header)) return;
   auto* op = receiving(header);
-  if (op != nullptr && (op->terms.carries != on || !plausible(*op, header))) {
+  if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header))) {
     return broken("slice record does not fit its transfer");
   }
   if (op == nullptr || op->in->verified.test(header.index)) {
@@ -147,11 +146,11 @@ void engine::receiver_progressed(operation& op) {
   schedule(op);
 }
 
-void engine::marker_arrived(const wire::frame_header& header) {
+void engine::marker_arrived(wire::place at, const wire::frame_header& header) {
   auto* op = find(header.transfer);
   if (op == nullptr) return;
-  op->awaits_marker = false;
-  op->marker_seen = true;
+  op->carried_by = static_cast<channel_set>(header.argument);
+  op->marked_on |= only(at.number);
   if (op->now == phase::stopping) try_finish_stop(*op);
 }
 

@@ -25,26 +25,44 @@ void engine::open_sender(operation& op, memory::piece_list pieces, std::vector<s
 void engine::make_ready(operation& op) {
   auto& out = *op.out;
   auto& state = state_of(op);
-  if (state.channel == nullptr) want_channel(state);
-  if (state.channel != nullptr && op.slices.length > 0) {
-    const auto needs = state.channel->can();
+  want_channels(state);
+  bool may = false;
+  for (const auto& each : state.channels) {
+    may |= may_send(*each);
+    if (each->channel == nullptr || op.slices.length == 0) continue;
+    const auto needs = each->channel->can();
     if (needs.needs_grant && out.granted.rails() <= needs.key) return broken("a grant without a key for the channel");
   }
   const bool window_open = out.unverified < out.window;
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
   state.round.push_back(op);
-  if (may_send(state)) rail_.ready(state.on, state);
+  if (may) rail_.ready(state.on, state);
 }
 
-/// A slice may go to the lane's channel once the peer has fenced all that carried slices before.
-bool engine::may_send(const lane_state& on) const noexcept {
-  return on.channel != nullptr && !on.closing && !on.stranded;
+/// A slice may go to a channel once the peer has fenced what carried slices in its place before; and one that asks
+/// nobody where its bytes go, once the peer has said that it knows the channel: behind what it stopped before that.
+bool engine::may_send(const channel_state& over) noexcept {
+  if (over.channel == nullptr || over.closing || over.stranded) return false;
+  return !over.one_sided || over.up_there >= over.channel->epoch();
+}
+
+/// The channel with the least under way, of those that take a slice now; null: none does.
+engine::channel_state* engine::carrier_for_slice(const lane_state& on) noexcept {
+  channel_state* best = nullptr;
+  for (const auto& each : on.channels) {
+    const bool better = best == nullptr || each->unverified < best->unverified;
+    if (better && may_send(*each) && each->channel->takes_slices()) best = each.get();
+  }
+  return best;
 }
 
 std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
   std::uint64_t total = 0;
   operation* served = nullptr;
-  while (total < quantum && !on.round.empty() && may_send(on) && on.channel->takes_slices()) {
+  channel_set fed = 0;
+  while (total < quantum && !on.round.empty()) {
+    auto* over = carrier_for_slice(on);
+    if (over == nullptr) break;
     served = nullptr;
     auto& op = on.round.front();
     auto& out = *op.out;
@@ -54,10 +72,11 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     const auto index = repeat ? out.again.back() : out.next;
     const auto length = op.slices.length_of(index);
     if (out.unverified > 0 && out.unverified + length > out.window) continue;
-    if (!send_slice(on, op, index)) {
+    if (!send_slice(*over, op, index)) {
       on.round.push_front(op);
       break;
     }
+    fed |= only(over->at.number);
     if (repeat) {
       out.again.pop_back();
     } else {
@@ -74,17 +93,19 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     on.round.remove(*served);
     on.round.push_back(*served);
   }
-  if (total > 0) on.channel->flush();
+  for (const auto& each : on.channels) {
+    if ((fed & only(each->at.number)) != 0) each->channel->flush();
+  }
   return total;
 }
 
-bool engine::send_slice(lane_state& on, operation& op, std::uint32_t index) {
+bool engine::send_slice(channel_state& over, operation& op, std::uint32_t index) {
   auto& out = *op.out;
   const bool checked = op.terms.verify == verify_mode::slice;
   wire::frame_header header{.type = wire::frame_type::slice,
                             .flags = checked ? wire::flag_body_crc : std::uint16_t{0},
                             .body_length = op.slices.length_of(index),
-                            .epoch = on.channel->epoch(),
+                            .epoch = over.channel->epoch(),
                             .received = received_,
                             .index = index,
                             .transfer = op.id,
@@ -92,28 +113,36 @@ bool engine::send_slice(lane_state& on, operation& op, std::uint32_t index) {
   if (checked) {
     header.body_crc = out.crcs.empty() ? crc_of(out.pieces, header.offset, header.body_length) : out.crcs[index];
   }
-  const auto taken = on.channel->post_slice(header, out.pieces, out.granted);
+  const auto taken = over.channel->post_slice(header, out.pieces, out.granted);
   if (taken == path::posted::refused) return false;
   acknowledged_ = received_;
-  if (taken == path::posted::pending) ++out.posts;
+  const auto number = over.at.number;
+  if (taken == path::posted::pending) {
+    ++out.posts;
+    ++out.posts_on[number];
+  }
+  out.carriers.set(index, number, op.slices.count());
+  out.used |= only(number);
   out.unverified += header.body_length;
+  over.unverified += header.body_length;
   ++counters_.slices_sent;
   return true;
 }
 
-void engine::sent(lane on, std::uint64_t transfer) {
+void engine::sent(wire::place at, std::uint64_t transfer) {
   auto* op = find(transfer);
-  if (op == nullptr || !op->out || op->out->posts == 0 || op->terms.carries != on) return;
+  if (op == nullptr || !op->out || op->out->posts_on[at.number] == 0 || op->terms.carries != at.carries) return;
+  --op->out->posts_on[at.number];
   if (--op->out->posts > 0) return;
   if (!op->fencing()) return;
   if (op->now == phase::settling) return finish(*op);
-  post_marker(*op);
+  post_markers(*op);
   try_finish_stop(*op);
 }
 
-void engine::writable(lane on) {
-  auto& state = *state_of(on);
-  if (!state.round.empty() && may_send(state)) rail_.ready(on, state);
+void engine::writable(wire::place at) {
+  auto& state = *state_of(at.carries);
+  if (!state.round.empty() && may_send(channel_of(at))) rail_.ready(at.carries, state);
 }
 
 void engine::progress_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
@@ -136,9 +165,17 @@ void engine::slices_verified(operation& op, const wire::slice_range& range) {
   auto& out = *op.out;
   for (auto index = range.first; index < range.first + range.count; ++index) {
     if (index >= out.next) return broken("progress of slices that were never sent");
-    if (out.verified.set(index)) out.unverified -= std::min<std::uint64_t>(out.unverified, op.slices.length_of(index));
+    if (out.verified.set(index)) no_longer_unverified(op, index);
   }
   op.last_progress = now_;
+}
+
+void engine::no_longer_unverified(operation& op, std::uint32_t index) {
+  const auto take = [length = op.slices.length_of(index)](std::uint64_t& from) {
+    from -= std::min<std::uint64_t>(from, length);
+  };
+  take(op.out->unverified);
+  take(state_of(op).channels[op.out->carriers.of(index)]->unverified);
 }
 
 void engine::slices_refused(operation& op, const wire::slice_range& range) {
@@ -151,7 +188,7 @@ void engine::slices_refused(operation& op, const wire::slice_range& range) {
     const bool rotten = !out.crcs.empty() && crc_of(out.pieces, op.slices.offset(index), length) != out.crcs[index];
     if (rotten) return stop(op, error(errc::checksum_mismatch, where + ": stored"));
     if (++op.ending.refused > most_refusals) return stop(op, error(errc::checksum_mismatch, where + ": wire"));
-    out.unverified -= std::min<std::uint64_t>(out.unverified, length);
+    no_longer_unverified(op, index);
     out.again.push_back(index);
     ++op.ending.resent;
     ++counters_.slices_resent;
@@ -167,26 +204,38 @@ void engine::sender_progressed(operation& op) {
   schedule(op);
 }
 
-/// When the peer has fenced the channels that were lost: what they carried and nobody verified goes again.
-void engine::resend_after_fence(lane_state& on) {
-  const bool released = on.stranded && on.fenced_there >= on.stranded_epoch;
-  if (released) on.stranded = false;
+/// When the peer has fenced a channel that was lost: what it carried and nobody verified goes again.
+void engine::resend_after_fence(channel_state& of) {
+  const bool released = of.stranded && of.fenced_there >= of.stranded_epoch;
+  if (released) of.stranded = false;
   for (auto& [id, op] : operations_) {
-    if (op->terms.carries != on.on || !op->out || op->now != phase::moving) continue;
-    if (released) collect_missing(*op);
+    if (op->terms.carries != of.at.carries || !op->out) continue;
+    if (released) op->out->used &= static_cast<channel_set>(~only(of.at.number));
+    if (op->now != phase::moving) continue;
+    if (released) collect_missing(*op, of.at.number);
     make_ready(*op);
   }
 }
 
-void engine::collect_missing(operation& op) {
+/// What the channel in this place carried.
+void engine::collect_missing(operation& op, std::uint8_t number) {
   auto& out = *op.out;
-  out.again.clear();
+  // Those that it was refused before are among what follows.
+  std::erase_if(out.again, [&out, number](std::uint32_t index) { return out.carriers.of(index) == number; });
+  const auto others = out.again.size();
   out.unverified = 0;
   for (auto index = out.next; index-- > 0;) {
-    if (!out.verified.test(index)) out.again.push_back(index);
+    if (out.verified.test(index)) continue;
+    if (out.carriers.of(index) == number) {
+      out.again.push_back(index);
+    } else {
+      out.unverified += op.slices.length_of(index);
+    }
   }
-  op.ending.resent += static_cast<std::uint32_t>(out.again.size());
-  counters_.slices_resent += out.again.size();
+  for (std::size_t i = 0; i < others; ++i) out.unverified -= op.slices.length_of(out.again[i]);
+  const auto found = out.again.size() - others;
+  op.ending.resent += static_cast<std::uint32_t>(found);
+  counters_.slices_resent += found;
 }
 
 std::uint32_t engine::crc_of(const memory::piece_list& pieces, std::uint64_t offset, std::uint64_t length) {

@@ -8,10 +8,12 @@
 #include "memory/granted.hpp"
 #include "memory/pieces.hpp"
 #include "wire/bodies.hpp"
+#include "wire/place.hpp"
 
 #include "weft/error.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -69,6 +71,32 @@ struct round_place {
   bool taken = false;
 };
 
+/// A set of channels of one lane: a bit for each number.
+using channel_set = std::uint8_t;
+static_assert(wire::most_channels <= 8);
+
+[[nodiscard]] constexpr channel_set only(std::uint8_t number) noexcept {
+  return static_cast<channel_set>(1U << number);
+}
+
+/// Which channel of its lane each slice of a transfer was last given to.
+class carrier_list {
+public:
+  [[nodiscard]] std::uint8_t of(std::uint32_t slice) const noexcept { return each_.empty() ? one_ : each_[slice]; }
+  /// `count`: the slices of the transfer. Costs memory only once a second channel carries some.
+  void set(std::uint32_t slice, std::uint8_t number, std::uint32_t count) {
+    if (one_ == nobody) one_ = number;
+    if (each_.empty() && one_ != number) each_.assign(count, one_);
+    if (!each_.empty()) each_[slice] = number;
+  }
+
+private:
+  static constexpr std::uint8_t nobody = 0xff;
+
+  std::uint8_t one_ = nobody; ///< of all that were given away, unless there is each_
+  std::vector<std::uint8_t> each_;
+};
+
 /// The sending half of a transfer.
 struct sender {
   memory::piece_list pieces;
@@ -79,7 +107,11 @@ struct sender {
   memory::granted_list granted;     ///< where they go at the peer; empty when it did not say
   std::uint64_t window = 0;
   std::uint64_t unverified = 0; ///< bytes given to a channel and not known to be verified
-  std::uint32_t posts = 0;      ///< slices that a channel still reads
+  carrier_list carriers;
+  channel_set used = 0;    ///< channels that carried some of it and are not fenced at the peer
+  std::uint32_t posts = 0; ///< slices that a channel still reads
+  std::array<std::uint32_t, wire::most_channels> posts_on{}; ///< of these, by the channel
+  bool marked = false;                                       ///< the markers behind its last slices are posted
   round_place place;
 
   [[nodiscard]] bool has_slices() const noexcept { return !again.empty() || next < verified.size(); }
@@ -107,6 +139,8 @@ enum class phase : std::uint8_t {
 };
 
 struct operation : timed {
+  static constexpr channel_set everywhere = 0xff;
+
   operation_id id = 0;
   bool ours = false;
   phase now = phase::queued;
@@ -121,8 +155,9 @@ struct operation : timed {
   bool answered = false;                  ///< ours: the response is here; the peer's: it was sent
   bool keep_progress = false;             ///< ours: an error tells which slices were verified
   bool peer_gone = false;                 ///< the peer cancelled it: nobody waits for a response
-  bool awaits_marker = false;             ///< stopping, one-sided: the sender's marker proves the fence
-  bool marker_seen = false;               ///< it came before the stop did
+  channel_set fence_on = 0;               ///< stopping: channels whose markers prove the fence, those up when it began
+  channel_set carried_by = everywhere;    ///< channels on which the sender's marker must come: all until one told
+  channel_set marked_on = 0;              ///< those on which nothing of it comes any more
 
   time_point deadline = time_point::max();
   duration stall = duration::max();

@@ -136,19 +136,18 @@ bool session::resumed(const wire::hello& peer) {
   state_ = session_state::established;
   send_hello(wire::frame_type::hello_answer);
   ask_for_life();
-  for (std::size_t i = 0; i < lane_count; ++i) {
-    const auto on = static_cast<lane>(i);
+  for (std::uint32_t i = 0; i < channels_.size(); ++i) {
     const auto& channel = channels_[i];
     if (channel.state == channel_state::waiting)
-      send_channel_frame(wire::frame_type::channel_wanted, on, channel.epoch);
+      send_channel_frame(wire::frame_type::channel_wanted, wire::place::at(i), channel.epoch);
   }
   return true;
 }
 
 void session::frame_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
   if (state_ == session_state::ended) return;
-  const bool known_lane = header.index < lane_count;
-  const auto on = static_cast<lane>(header.index);
+  const bool known_place = header.index < wire::place_count;
+  const auto at = wire::place::at(header.index);
   switch (header.type) {
     case wire::frame_type::hello_answer: return hello_answered(body);
     case wire::frame_type::refusal:
@@ -157,10 +156,10 @@ void session::frame_arrived(const wire::frame_header& header, std::span<const st
     case wire::frame_type::ping: return host_.send({.type = wire::frame_type::pong}, {});
     case wire::frame_type::pong: return end_probe(true);
     case wire::frame_type::channel_wanted:
-      if (known_lane && dials_) return channel_wanted(on, header.epoch);
+      if (known_place && dials_) return channel_wanted(at, header.epoch);
       break;
     case wire::frame_type::channel_failed:
-      if (known_lane) return host_.channel_failed(on, header.epoch);
+      if (known_place) return host_.channel_failed(at, header.epoch);
       break;
     default: break;
   }
@@ -184,15 +183,15 @@ void session::hello_answered(std::span<const std::byte> body) {
   retry_channels();
 }
 
-void session::want_channel(lane on) {
-  auto& channel = channels_[static_cast<std::size_t>(on)];
+void session::want_channel(wire::place at) {
+  auto& channel = channels_[at.index()];
   // Whoever asks while it is open has heard of its end before this session has.
   if (channel.state == channel_state::open) channel.again = true;
   if (state_ == session_state::ended || channel.state != channel_state::closed) return;
   if (!dials_) {
     // A wish that is lost with the session's connection is repeated by resumed(): the state remembers it.
     channel.state = channel_state::waiting;
-    if (state_ == session_state::established) send_channel_frame(wire::frame_type::channel_wanted, on, channel.epoch);
+    if (state_ == session_state::established) send_channel_frame(wire::frame_type::channel_wanted, at, channel.epoch);
     return;
   }
   channel.state = channel_state::waiting;
@@ -201,17 +200,17 @@ void session::want_channel(lane on) {
 }
 
 /// The accepting end waits for a channel newer than `lost`, which was the newest that it had.
-void session::channel_wanted(lane on, std::uint32_t lost) {
-  auto& channel = channels_[static_cast<std::size_t>(on)];
+void session::channel_wanted(wire::place at, std::uint32_t lost) {
+  auto& channel = channels_[at.index()];
   const bool held = channel.state == channel_state::open || channel.state == channel_state::dialling;
-  if (!held) return want_channel(on);
+  if (!held) return want_channel(at);
   if (lost < channel.epoch) return; // said before the channel of now came up there
   channel.again = true;
-  host_.channel_failed(on, channel.epoch);
+  host_.channel_failed(at, channel.epoch);
 }
 
 void session::retry_channels() {
-  for (std::size_t i = 0; i < lane_count; ++i) {
+  for (std::uint32_t i = 0; i < channels_.size(); ++i) {
     auto& channel = channels_[i];
     if (channel.state != channel_state::waiting || channel.retry_at > now_) continue;
     // Without a session the peer may not know it any more: the redial decides first.
@@ -219,12 +218,12 @@ void session::retry_channels() {
     channel.retry_at = time_point::max();
     channel.state = channel_state::dialling;
     channel.again = false;
-    host_.dial_channel(static_cast<lane>(i), ++channel.epoch);
+    host_.dial_channel(wire::place::at(i), ++channel.epoch);
   }
 }
 
-void session::channel_opened(lane on, std::uint32_t epoch) {
-  auto& channel = channels_[static_cast<std::size_t>(on)];
+void session::channel_opened(wire::place at, std::uint32_t epoch) {
+  auto& channel = channels_[at.index()];
   channel.state = channel_state::open;
   channel.again = false;
   channel.epoch = epoch;
@@ -232,8 +231,8 @@ void session::channel_opened(lane on, std::uint32_t epoch) {
   channel.retry_at = time_point::max();
 }
 
-void session::channel_lost(lane on, std::uint32_t epoch) {
-  auto& channel = channels_[static_cast<std::size_t>(on)];
+void session::channel_lost(wire::place at, std::uint32_t epoch) {
+  auto& channel = channels_[at.index()];
   if (epoch != channel.epoch || channel.state == channel_state::closed || channel.state == channel_state::waiting)
     return;
   const bool was_open = channel.state == channel_state::open;
@@ -241,17 +240,17 @@ void session::channel_lost(lane on, std::uint32_t epoch) {
   channel.flaps = flapped ? channel.flaps + 1 : 0;
   channel.state = channel_state::closed;
   if (was_open && state_ == session_state::established) {
-    send_channel_frame(wire::frame_type::channel_failed, on, epoch);
+    send_channel_frame(wire::frame_type::channel_failed, at, epoch);
   }
-  if (!was_open || std::exchange(channel.again, false)) want_channel(on);
+  if (!was_open || std::exchange(channel.again, false)) want_channel(at);
 }
 
-bool session::may_open(lane on, std::uint32_t epoch) const noexcept {
-  return !dials_ && state_ != session_state::ended && epoch > channels_[static_cast<std::size_t>(on)].epoch;
+bool session::may_open(wire::place at, std::uint32_t epoch) const noexcept {
+  return !dials_ && state_ != session_state::ended && epoch > channels_[at.index()].epoch;
 }
 
-void session::send_channel_frame(wire::frame_type type, lane on, std::uint32_t epoch) {
-  host_.send({.type = type, .epoch = epoch, .index = static_cast<std::uint32_t>(on)}, {});
+void session::send_channel_frame(wire::frame_type type, wire::place at, std::uint32_t epoch) {
+  host_.send({.type = type, .epoch = epoch, .index = at.index()}, {});
 }
 
 } // namespace weft::links

@@ -5,6 +5,7 @@
 #include "base/clock.hpp"
 #include "base/tunables.hpp"
 #include "wire/bodies.hpp"
+#include "wire/place.hpp"
 
 #include "weft/error.hpp"
 
@@ -24,9 +25,9 @@ public:
   virtual void drop_session() = 0;
   virtual void send(const wire::frame_header& header, std::span<const std::byte> body) = 0;
   /// Dialling end: connect a channel; channel_opened or channel_lost follows.
-  virtual void dial_channel(lane on, std::uint32_t epoch) = 0;
+  virtual void dial_channel(wire::place at, std::uint32_t epoch) = 0;
   /// The peer's end of this channel is gone: close ours; channel_lost follows.
-  virtual void channel_failed(lane on, std::uint32_t epoch) = 0;
+  virtual void channel_failed(wire::place at, std::uint32_t epoch) = 0;
   /// The first handshake is complete.
   virtual void linked() = 0;
   /// What a probe found: whether the peer gave a sign of life in time.
@@ -74,13 +75,13 @@ public:
   [[nodiscard]] bool resumed(const wire::hello& peer);
 
   // Channels.
-  /// Something waits for a channel of this lane.
-  void want_channel(lane on);
-  void channel_opened(lane on, std::uint32_t epoch);
+  /// Something waits for a channel in this place.
+  void want_channel(wire::place at);
+  void channel_opened(wire::place at, std::uint32_t epoch);
   /// A channel that was open, or one being dialled, is closed at this end.
-  void channel_lost(lane on, std::uint32_t epoch);
+  void channel_lost(wire::place at, std::uint32_t epoch);
   /// The accepting end: whether a channel with this epoch may be opened.
-  [[nodiscard]] bool may_open(lane on, std::uint32_t epoch) const noexcept;
+  [[nodiscard]] bool may_open(wire::place at, std::uint32_t epoch) const noexcept;
 
   [[nodiscard]] session_state state() const noexcept { return state_; }
   [[nodiscard]] const wire::hello& peer() const noexcept { return peer_; }
@@ -104,8 +105,8 @@ private:
   void ask_for_life();
   void end(const error& why);
   void retry_channels();
-  void channel_wanted(lane on, std::uint32_t lost);
-  void send_channel_frame(wire::frame_type type, lane on, std::uint32_t epoch);
+  void channel_wanted(wire::place at, std::uint32_t lost);
+  void send_channel_frame(wire::frame_type type, wire::place at, std::uint32_t epoch);
   [[nodiscard]] duration pause(std::uint32_t failures) const noexcept;
 
   session_host& host_;
@@ -122,7 +123,7 @@ private:
   time_point lost_at_ = time_point::max(); ///< when the peer counts as lost
   time_point probe_until_ = time_point::max();
   error last_failure_;
-  std::array<channel, lane_count> channels_;
+  std::array<channel, wire::place_count> channels_; ///< by their index
   std::vector<std::byte> body_;
 };
 

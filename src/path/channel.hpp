@@ -6,8 +6,7 @@
 #include "memory/granted.hpp"
 #include "memory/pieces.hpp"
 #include "wire/frame.hpp"
-
-#include "weft/lane.hpp"
+#include "wire/place.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -17,8 +16,8 @@ namespace weft::path {
 
 struct capabilities {
   /// The peer's data lands in granted memory without a call of ours, possibly late: only the end of the channel, or a
-  /// marker behind it, proves that nothing more comes. Such a channel takes slices only once the engine at its other
-  /// end has got its channel_up: that end would not know what to fence. Otherwise slices are placed where
+  /// marker behind it, proves that nothing more comes. Such a channel gets slices only once the engine at its other end
+  /// has said that it knows the channel: that end would not know what to fence. Otherwise slices are placed where
   /// listener::slice_space says.
   bool one_sided = false;
   /// It takes slices only of transfers whose grant names the memory they go to.
@@ -39,7 +38,7 @@ public:
   virtual ~channel() = default;
 
   [[nodiscard]] virtual capabilities can() const noexcept = 0;
-  /// Of the lane: counts the channels that the link opened for it, from 1.
+  /// Counts the channels that the link opened in its place, from 1.
   [[nodiscard]] virtual std::uint32_t epoch() const noexcept = 0;
 
   /// Copies a frame without payload memory of its own (anything but a slice) behind those posted before. False: no
@@ -66,21 +65,21 @@ public:
 class listener {
 public:
   /// A complete frame other than a slice; `body` is valid during the call only.
-  virtual void frame_arrived(lane on, const wire::frame_header& header, std::span<const std::byte> body) = 0;
+  virtual void frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) = 0;
 
   /// The header of a slice arrived, its payload follows.
-  virtual void slice_began(lane on, const wire::frame_header& header) = 0;
+  virtual void slice_began(wire::place at, const wire::frame_header& header) = 0;
   /// Where the next bytes of that slice go; 0: nobody wants them, drop them. Asked before every read.
-  [[nodiscard]] virtual std::size_t slice_space(lane on, std::span<iovec> out) = 0;
+  [[nodiscard]] virtual std::size_t slice_space(wire::place at, std::span<iovec> out) = 0;
   /// `bytes` more of it arrived, and were placed as slice_space said last. The last one ends the slice.
-  virtual void slice_grew(lane on, std::size_t bytes) = 0;
+  virtual void slice_grew(wire::place at, std::size_t bytes) = 0;
   /// One-sided: the record of a slice whose payload is in place already.
-  virtual void slice_landed(lane on, const wire::frame_header& header) = 0;
+  virtual void slice_landed(wire::place at, const wire::frame_header& header) = 0;
 
   /// A slice of `transfer` that was pending will not be read again.
-  virtual void sent(lane on, std::uint64_t transfer) = 0;
+  virtual void sent(wire::place at, std::uint64_t transfer) = 0;
   /// The channel takes frames again after it had refused one.
-  virtual void writable(lane on) = 0;
+  virtual void writable(wire::place at) = 0;
 
 protected:
   ~listener() = default;

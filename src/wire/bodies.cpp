@@ -59,17 +59,17 @@ result<hello> decode_hello(std::span<const std::byte> body) {
 }
 
 void encode(const channel_hello& value, std::vector<std::byte>& out) {
-  writer(out).id(value.session).integer(static_cast<std::uint8_t>(value.carries)).integer(value.epoch);
+  writer(out).id(value.session).integer(static_cast<std::uint8_t>(value.at.index())).integer(value.epoch);
 }
 
 result<channel_hello> decode_channel_hello(std::span<const std::byte> body) {
   reader in(body);
   channel_hello value;
   value.session = in.id();
-  const auto carries = in.integer<std::uint8_t>();
+  const auto index = in.integer<std::uint8_t>();
   value.epoch = in.integer<std::uint32_t>();
-  if (!in.ok() || carries >= lane_count || value.epoch == 0) return malformed("channel hello");
-  value.carries = static_cast<lane>(carries);
+  if (!in.ok() || index >= place_count || value.epoch == 0) return malformed("channel hello");
+  value.at = place::at(index);
   return value;
 }
 

@@ -4,6 +4,7 @@
 
 #include "wire/cursor.hpp"
 #include "wire/frame.hpp"
+#include "wire/place.hpp"
 
 #include "weft/config.hpp"
 #include "weft/lane.hpp"
@@ -44,10 +45,10 @@ struct hello {
 void encode(const hello& value, std::vector<std::byte>& out);
 [[nodiscard]] result<hello> decode_hello(std::span<const std::byte> body);
 
-/// Opens a data connection: which session, lane and epoch it belongs to.
+/// Opens a data connection: which session, place and epoch it belongs to.
 struct channel_hello {
   id128 session;
-  lane carries{};
+  place at;
   std::uint32_t epoch = 0;
 
   friend bool operator==(const channel_hello&, const channel_hello&) = default;

@@ -64,10 +64,12 @@ struct frame_header {
   std::uint32_t epoch = 0;    ///< of the channel that carries the frame
   std::uint32_t number = 0;   ///< of a numbered message, from 1, wrapping
   std::uint32_t received = 0; ///< every message up to this number has arrived at the sender of this frame
-  std::uint32_t index = 0;    ///< slice: its index; channel_*: the lane
+  std::uint32_t index = 0;    ///< slice: its index; channel_*: that of the place
   std::uint64_t transfer = 0; ///< the operation this belongs to
   std::uint64_t offset = 0;   ///< slice: first byte of the transfer
-  std::uint64_t argument = 0; ///< grant: window in bytes; response: 1 when slices were sent
+  std::uint64_t argument = 0; ///< grant: window in bytes; response: 1 when slices were sent;
+                              ///< marker: the channels that carried some, a bit for each
+                              ///< number; channel_fenced: the epoch that is up instead, or 0
   std::uint32_t code = 0;     ///< response, cancel, refusal: an errc, 0 for success; channel_fenced: the epoch
 
   friend bool operator==(const frame_header&, const frame_header&) = default;

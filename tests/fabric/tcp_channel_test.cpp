@@ -22,30 +22,30 @@ namespace {
 
 /// What a channel tells, and where it may put payload.
 struct recorder final : path::listener, path::driver {
-  void frame_arrived(lane, const wire::frame_header& header, std::span<const std::byte> body) override {
+  void frame_arrived(wire::place, const wire::frame_header& header, std::span<const std::byte> body) override {
     frames.push_back(header);
     bodies.emplace_back(body.begin(), body.end());
   }
-  void slice_began(lane, const wire::frame_header& header) override {
+  void slice_began(wire::place, const wire::frame_header& header) override {
     slices.push_back(header);
     done = 0;
   }
-  std::size_t slice_space(lane, std::span<iovec> out) override {
+  std::size_t slice_space(wire::place, std::span<iovec> out) override {
     if (memory.empty()) return 0;
     out[0] = {memory.data() + slices.back().offset + done, slices.back().body_length - done};
     return 1;
   }
-  void slice_grew(lane, std::size_t bytes) override {
+  void slice_grew(wire::place, std::size_t bytes) override {
     done += bytes;
     landed += done == slices.back().body_length ? 1 : 0;
   }
-  void slice_landed(lane, const wire::frame_header&) override {}
-  void sent(lane, std::uint64_t transfer) override { transfers_sent.push_back(transfer); }
-  void writable(lane) override { ++times_writable; }
+  void slice_landed(wire::place, const wire::frame_header&) override {}
+  void sent(wire::place, std::uint64_t transfer) override { transfers_sent.push_back(transfer); }
+  void writable(wire::place) override { ++times_writable; }
   void batch_begins() override { ++batches; }
   void batch_ends() override { --batches; }
-  void channel_failed(lane, std::uint32_t, const error& why) override { failure = why; }
-  void channel_closed(lane, std::uint32_t) override {}
+  void channel_failed(wire::place, std::uint32_t, const error& why) override { failure = why; }
+  void channel_closed(wire::place, std::uint32_t) override {}
   void protocol_broken(const error& how) override { failure = how; }
 
   std::vector<wire::frame_header> frames;

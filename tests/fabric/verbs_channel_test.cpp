@@ -35,21 +35,23 @@ std::vector<std::byte> frame(const wire::frame_header& header, std::span<const s
 }
 
 struct recorder final : listener, driver {
-  void frame_arrived(lane, const wire::frame_header& header, std::span<const std::byte> body) override {
+  void frame_arrived(wire::place, const wire::frame_header& header, std::span<const std::byte> body) override {
     frames.push_back(header);
     bodies.emplace_back(body.begin(), body.end());
   }
-  void slice_began(lane, const wire::frame_header&) override { FAIL("a one-sided channel has no payload to place"); }
-  std::size_t slice_space(lane, std::span<iovec>) override { return 0; }
-  void slice_grew(lane, std::size_t) override {}
-  void slice_landed(lane, const wire::frame_header& header) override { landed.push_back(header); }
-  void sent(lane, std::uint64_t) override { ++slices_sent; }
-  void writable(lane) override { ++writables; }
+  void slice_began(wire::place, const wire::frame_header&) override {
+    FAIL("a one-sided channel has no payload to place");
+  }
+  std::size_t slice_space(wire::place, std::span<iovec>) override { return 0; }
+  void slice_grew(wire::place, std::size_t) override {}
+  void slice_landed(wire::place, const wire::frame_header& header) override { landed.push_back(header); }
+  void sent(wire::place, std::uint64_t) override { ++slices_sent; }
+  void writable(wire::place) override { ++writables; }
   void batch_begins() override { ++depth; }
   void batch_ends() override { --depth; }
-  void channel_failed(lane, std::uint32_t, const error& why) override { failures.push_back(why); }
+  void channel_failed(wire::place, std::uint32_t, const error& why) override { failures.push_back(why); }
   void protocol_broken(const error& how) override { broken.push_back(how); }
-  void channel_closed(lane, std::uint32_t) override { ++closings; }
+  void channel_closed(wire::place, std::uint32_t) override { ++closings; }
 
   std::vector<wire::frame_header> frames;
   std::vector<std::vector<std::byte>> bodies;
@@ -440,14 +442,11 @@ TEST_CASE("a device that never tells the end of a queue pair does not hold up th
   CHECK(with.channel->close());
 }
 
-TEST_CASE("a channel takes no slices before the peer has shown that it knows the channel") {
+TEST_CASE("a channel takes no slices before its connection is up") {
   rig with;
   CHECK_FALSE(with.channel->takes_slices());
-  with.end->on_event(verbs::endpoint::event::established, {});
-  with.run();
-  CHECK_FALSE(with.channel->takes_slices());
   CHECK(with.post(0, 0, 64) == posted::refused);
-  with.nic.deliver(*with.pair, {}, plenty);
+  with.end->on_event(verbs::endpoint::event::established, {});
   with.run();
   CHECK(with.events.writables == 1);
   CHECK(with.channel->takes_slices());

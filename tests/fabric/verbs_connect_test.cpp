@@ -7,12 +7,8 @@ using namespace weft::path::verbs;
 
 namespace {
 
-const greeting said{.session = {0x0102030405060708, 0x1112131415161718},
-                    .carries = lane::bulk,
-                    .path = 0,
-                    .rail = 1,
-                    .epoch = 7,
-                    .credits = 9};
+const greeting said{
+    .session = {0x0102030405060708, 0x1112131415161718}, .at = lane::bulk, .rail = 1, .epoch = 7, .credits = 9};
 constexpr std::size_t used = 30; ///< bytes of the private data that say something
 
 } // namespace

@@ -15,6 +15,7 @@ namespace {
 using namespace links;
 
 constexpr lane lanes_here[] = {lane::standard, lane::bulk};
+constexpr wire::place places_here[] = {lane::standard, lane::bulk, {lane::bulk, 1}, {lane::bulk, 2}};
 constexpr std::uint64_t theirs = std::uint64_t{1} << 63;
 
 /// Takes slices and reads their memory later, as a network does.
@@ -53,11 +54,14 @@ struct channel final : path::channel {
 };
 
 struct world final : host {
-  world(choices& from, bool sided) : in(from), one_sided(sided) { limits.operations_max = 8; }
+  world(choices& from, bool sided) : in(from), one_sided(sided) {
+    limits.operations_max = 8;
+    limits.lane_bulk_channels = 1 + static_cast<std::uint32_t>(in.below(3));
+  }
 
   // host
-  void open_channel(lane on) override { wanted[on] = true; }
-  void close_channel(lane on) override { closing.push_back(on); }
+  void open_channel(wire::place at) override { wanted[at] = true; }
+  void close_channel(wire::place at) override { closing.push_back(at); }
   void operation_arrived(const incoming& begun) override {
     arrived.push_back(begun.id);
     lengths[begun.id] = std::min<std::uint64_t>(begun.terms.length, 1 << 20);
@@ -68,35 +72,35 @@ struct world final : host {
     broken = true;
   }
 
-  channel& of(lane on) { return channels[on]; }
+  channel& of(wire::place at) { return channels[at]; }
 
-  void up(lane on) {
-    auto& it = of(on);
+  void up(wire::place at) {
+    auto& it = of(at);
     if (it.open) return;
     it = {};
     it.open = true;
-    it.one_sided = one_sided && on == lane::bulk;
-    it.number = ++epochs[on];
-    wanted[on] = false;
-    under_test.channel_up(on, it);
+    it.one_sided = one_sided && at.carries == lane::bulk;
+    it.number = ++epochs[at];
+    wanted[at] = false;
+    under_test.channel_up(at, it);
   }
-  void down(lane on) {
-    auto& it = of(on);
+  void down(wire::place at) {
+    auto& it = of(at);
     if (!it.open) return;
     it.open = false;
     it.slices.clear();
-    under_test.channel_down(on);
+    under_test.channel_down(at);
   }
   void settle() {
     under_test.flush();
     rail.run(1 << 22);
     under_test.flush_channels();
-    for (const auto on : std::exchange(closing, {})) down(on);
+    for (const auto at : std::exchange(closing, {})) down(at);
   }
 
   /// The network reads a posted slice, and says so.
-  void transmit(lane on) {
-    auto& it = of(on);
+  void transmit(wire::place at) {
+    auto& it = of(at);
     if (!it.open || it.slices.empty()) return;
     const auto posted = it.slices.front();
     it.slices.erase(it.slices.begin());
@@ -105,8 +109,8 @@ struct world final : host {
                             [&sum](std::span<const std::byte> part) { sum = crc32c(part, sum); });
     const bool checked = (posted.header.flags & wire::flag_body_crc) != 0;
     require(!checked || sum == posted.header.body_crc, "a slice has its checksum");
-    under_test.sent(on, posted.header.transfer);
-    under_test.writable(on);
+    under_test.sent(at, posted.header.transfer);
+    under_test.writable(at);
   }
 
   choices& in;
@@ -114,10 +118,10 @@ struct world final : host {
   tunables limits;
   lanes::scheduler rail{{1, 1, 1, 1}};
   engine under_test{*this, rail, limits, lanes_here, true};
-  std::map<lane, channel> channels;
-  std::map<lane, std::uint32_t> epochs;
-  std::map<lane, bool> wanted;
-  std::vector<lane> closing;
+  std::map<wire::place, channel> channels;
+  std::map<wire::place, std::uint32_t> epochs;
+  std::map<wire::place, bool> wanted;
+  std::vector<wire::place> closing;
   std::vector<operation_id> arrived;
   std::vector<operation_id> mine;
   std::map<operation_id, std::uint64_t> lengths;
@@ -230,7 +234,7 @@ std::vector<std::byte> body_of(world& with, wire::frame_type type) {
 }
 
 /// Payload of the slice that is arriving, in as many portions as the listener names and the choices allow.
-void go_on(world& with, lane on) {
+void go_on(world& with, wire::place on) {
   auto& it = with.of(on);
   while (it.slice_left > 0 && it.open && !with.broken) {
     iovec parts[4];
@@ -250,7 +254,7 @@ void go_on(world& with, lane on) {
 
 void hear_slice(world& with) {
   auto& in = with.in;
-  const auto on = in.one_in(8) ? lane::standard : lane::bulk;
+  const auto on = in.one_in(8) ? places_here[0] : places_here[1 + in.below(3)];
   auto& it = with.of(on);
   if (!it.open) return;
   if (it.slice_left > 0) return go_on(with, on);
@@ -282,7 +286,7 @@ void hear_message(world& with) {
                                         wire::frame_type::response,    wire::frame_type::progress,
                                         wire::frame_type::cancel,      wire::frame_type::channel_fenced,
                                         wire::frame_type::acknowledge, wire::frame_type::marker};
-  const auto on = in.one_in(8) ? lane::bulk : lane::standard;
+  const auto on = in.one_in(8) ? places_here[1 + in.below(3)] : places_here[0];
   auto& it = with.of(on);
   if (!it.open) return;
   if (it.slice_left > 0) return go_on(with, on);
@@ -294,7 +298,7 @@ void hear_message(world& with) {
                             .body_crc = crc32c(body) + (in.one_in(16) ? 1U : 0U),
                             .epoch = in.one_in(32) ? 77U : it.number,
                             .received = in.one_in(32) ? in.number<std::uint32_t>() : it.last_posted,
-                            .index = static_cast<std::uint32_t>(in.below(lane_count + 1)),
+                            .index = static_cast<std::uint32_t>(in.below(4 * lane_count + 1)),
                             .transfer = some_id(with),
                             .argument = in.number<std::uint16_t>(),
                             .code = in.number<std::uint16_t>()};
@@ -304,7 +308,7 @@ void hear_message(world& with) {
 
 void event(world& with) {
   auto& in = with.in;
-  const auto on = lanes_here[in.below(2)];
+  const auto on = places_here[in.below(std::size(places_here))];
   switch (in.below(16)) {
     case 0:
     case 1: begin_mine(with); break;
@@ -340,12 +344,12 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   choices in(data, size);
   world with(in, in.below(2) == 1);
   with.under_test.advance(with.now);
-  for (const auto on : lanes_here) with.up(on);
+  for (const auto at : places_here) with.up(at);
   while (in.any_left() && !with.broken) {
     event(with);
     with.settle();
   }
-  for (const auto on : lanes_here) with.down(on);
+  for (const auto at : places_here) with.down(at);
   with.under_test.fail_all(error(errc::closed));
   require(with.under_test.outstanding() == 0, "nothing outlives the link");
   require(with.completions == with.owners, "every owner hears of the end");

@@ -10,11 +10,11 @@ struct recorder final : links::session_host {
   void dial_session() override { require(!over, "no dialling after the end"); }
   void drop_session() override {}
   void send(const wire::frame_header&, std::span<const std::byte>) override { require(!over, "silence after the end"); }
-  void dial_channel(lane, std::uint32_t epoch) override {
+  void dial_channel(wire::place, std::uint32_t epoch) override {
     require(!over, "no channel after the end");
     dialled = epoch;
   }
-  void channel_failed(lane, std::uint32_t) override {}
+  void channel_failed(wire::place, std::uint32_t) override {}
   void linked() override { require(++links == 1 && !over, "linked once"); }
   void probed(bool) override {}
   void ended(const error& why) override {

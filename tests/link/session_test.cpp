@@ -24,8 +24,8 @@ struct recorder final : session_host {
     sent.push_back(header);
     last_body.assign(body.begin(), body.end());
   }
-  void dial_channel(lane on, std::uint32_t epoch) override { channel_dials.emplace_back(on, epoch); }
-  void channel_failed(lane on, std::uint32_t epoch) override { channel_failures.emplace_back(on, epoch); }
+  void dial_channel(wire::place at, std::uint32_t epoch) override { channel_dials.emplace_back(at, epoch); }
+  void channel_failed(wire::place at, std::uint32_t epoch) override { channel_failures.emplace_back(at, epoch); }
   void linked() override { ++links; }
   void probed(bool lives) override { probes.push_back(lives); }
   void ended(const error& why) override { end = why; }
@@ -41,12 +41,12 @@ struct recorder final : session_host {
   int links = 0;
   std::vector<wire::frame_header> sent;
   std::vector<std::byte> last_body;
-  std::vector<std::pair<lane, std::uint32_t>> channel_dials;
-  std::vector<std::pair<lane, std::uint32_t>> channel_failures;
+  std::vector<std::pair<wire::place, std::uint32_t>> channel_dials;
+  std::vector<std::pair<wire::place, std::uint32_t>> channel_failures;
   std::optional<error> end;
 };
 
-using channel_list = std::vector<std::pair<lane, std::uint32_t>>;
+using channel_list = std::vector<std::pair<wire::place, std::uint32_t>>;
 
 /// A dialling session at a time that the test moves.
 struct dialler {

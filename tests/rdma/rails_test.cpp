@@ -6,6 +6,7 @@
 
 #include <boost/asio/use_future.hpp>
 
+#include <array>
 #include <mutex>
 
 using namespace weft;
@@ -96,7 +97,10 @@ TEST_CASE("whatever a work request ends with, the transfer ends well, and what h
       CAPTURE(status);
       fake_network network;
       const clean_end then{network};
-      pair_of_fabrics both({{"transport", "verbs"}, {"log.level", "debug"}, {"slice.size", "64KiB"}});
+      pair_of_fabrics both({{"transport", "verbs"},
+                            {"log.level", "debug"},
+                            {"slice.size", "64KiB"},
+                            {"lane.bulk.channels", status % 2 == 0 ? "1" : "3"}});
       both.connect();
       network.fail_request(kind, static_cast<ibv_wc_status>(status), 2);
       CHECK(both.write() == error_code());
@@ -106,6 +110,20 @@ TEST_CASE("whatever a work request ends with, the transfer ends well, and what h
       both.here = {}, both.there = {}, both.target = {};
     }
   }
+}
+
+TEST_CASE("the bulk lane goes over as many queue pairs as it is told, on both rails at once") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both({{"transport", "verbs"}, {"slice.size", "64KiB"}, {"lane.bulk.channels", "4"}});
+  both.connect();
+  CHECK(both.write() == error_code());
+  CHECK(both.arrived());
+  CHECK(eventually([&] { return network.pairs() == 2 * (1 + 4); })); // and the standard lane's
+  const std::array before = {network.requests(0), network.requests(1)};
+  for (int i = 0; i < 8; ++i) CHECK(both.write() == error_code());
+  for (std::size_t rail = 0; rail < 2; ++rail) CHECK(network.requests(rail) > before[rail] + 8 * 2);
+  both.here = {}, both.there = {}, both.target = {};
 }
 
 TEST_CASE("a WRITE beyond the registered memory costs its queue pair, and no byte") {
@@ -135,18 +153,20 @@ TEST_CASE("a WRITE that lands beside its grant is found by its checksum, and sen
 }
 
 TEST_CASE("a rail that breaks under a transfer leaves it to the other one") {
-  fake_network network;
-  const clean_end then{network};
-  pair_of_fabrics both({{"transport", "verbs"}, {"slice.size", "64KiB"}});
-  both.connect();
-  for (std::size_t rail = 0; rail < 2; ++rail) {
-    network.unplug(rail);
-    CHECK(both.write() == error_code());
-    network.plug(rail);
-    CHECK(both.write() == error_code());
+  for (const char* channels : {"1", "4"}) {
+    fake_network network;
+    const clean_end then{network};
+    pair_of_fabrics both({{"transport", "verbs"}, {"slice.size", "64KiB"}, {"lane.bulk.channels", channels}});
+    both.connect();
+    for (std::size_t rail = 0; rail < 2; ++rail) {
+      network.unplug(rail);
+      CHECK(both.write() == error_code());
+      network.plug(rail);
+      CHECK(both.write() == error_code());
+    }
+    CHECK(both.arrived());
+    both.here = {}, both.there = {}, both.target = {};
   }
-  CHECK(both.arrived());
-  both.here = {}, both.there = {}, both.target = {};
 }
 
 TEST_CASE("a rail that never answers, or connects and carries nothing, is left for the other one") {

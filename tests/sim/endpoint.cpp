@@ -77,14 +77,14 @@ std::size_t endpoint::outstanding() const noexcept {
   return realtime_.engine.outstanding() + others_.engine.outstanding();
 }
 
-path::sim::end* endpoint::channel(lane on) noexcept {
-  auto& slot = slot_of(on);
+path::sim::end* endpoint::channel(wire::place at) noexcept {
+  auto& slot = slot_of(at);
   return slot.up ? slot.current.get() : nullptr;
 }
 
-std::optional<lane> endpoint::lane_of(const path::sim::end& at) const noexcept {
-  for (std::size_t i = 0; i < lane_count; ++i) {
-    if (slots_[i].current.get() == &at) return static_cast<lane>(i);
+std::optional<wire::place> endpoint::place_of(const path::sim::end& at) const noexcept {
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].current.get() == &at) return wire::place::at(i);
   }
   return std::nullopt;
 }
@@ -192,11 +192,11 @@ bool endpoint::session_offered(const wire::hello& greeting, const end_pointer& o
 void endpoint::ended(const error& why) {
   node_.in.note(fmt::format("{}: link to {} ends: {}", node_.name, peer_, why.message()));
   ending_ = why;
-  for (std::size_t i = 0; i < lane_count; ++i) {
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
     auto& slot = slots_[i];
     if (slot.next) slot.next->die();
     slot.next.reset();
-    shut(static_cast<lane>(i));
+    shut(wire::place::at(i));
   }
 }
 
@@ -214,124 +214,124 @@ void endpoint::finish_when_fenced() {
 
 // Channels.
 
-void endpoint::dial_channel(lane on, std::uint32_t epoch) {
-  auto& slot = slot_of(on);
+void endpoint::dial_channel(wire::place at, std::uint32_t epoch) {
+  auto& slot = slot_of(at);
   slot.dialling = true;
   slot.epoch = epoch;
   const auto attempt = ++slot.attempt;
-  const auto alive_in = [self = weak_from_this(), on, attempt]() -> std::shared_ptr<endpoint> {
+  const auto alive_in = [self = weak_from_this(), at, attempt]() -> std::shared_ptr<endpoint> {
     auto alive = self.lock();
-    const bool awaited = alive && !alive->dead_ && alive->slot_of(on).attempt == attempt && alive->slot_of(on).dialling;
+    const bool awaited = alive && !alive->dead_ && alive->slot_of(at).attempt == attempt && alive->slot_of(at).dialling;
     return awaited ? alive : nullptr;
   };
-  node_.in.dial(node_, peer_, false, one_sided_, [alive_in, on](const end_pointer& over) {
-    if (auto alive = alive_in()) return alive->run([&] { alive->channel_connected(on, over); });
+  node_.in.dial(node_, peer_, false, one_sided_, [alive_in, at](const end_pointer& over) {
+    if (auto alive = alive_in()) return alive->run([&] { alive->channel_connected(at, over); });
     if (over) over->close();
   });
-  node_.in.time.after(node_.in.limits.connect_timeout, [alive_in, on] {
+  node_.in.time.after(node_.in.limits.connect_timeout, [alive_in, at] {
     auto alive = alive_in();
     if (!alive) return;
-    alive->node_.when_running([alive_in, on] {
-      if (auto running = alive_in()) running->run([&] { running->shut(on); });
+    alive->node_.when_running([alive_in, at] {
+      if (auto running = alive_in()) running->run([&] { running->shut(at); });
     });
   });
 }
 
-void endpoint::channel_connected(lane on, const end_pointer& over) {
-  auto& slot = slot_of(on);
+void endpoint::channel_connected(wire::place at, const end_pointer& over) {
+  auto& slot = slot_of(at);
   if (!over) {
     slot.dialling = false;
-    return session_.channel_lost(on, slot.epoch);
+    return session_.channel_lost(at, slot.epoch);
   }
   slot.current = over;
   over->own(*this);
   std::vector<std::byte> body;
-  wire::encode(wire::channel_hello{session_.mine().session, on, slot.epoch}, body);
+  wire::encode(wire::channel_hello{session_.mine().session, at, slot.epoch}, body);
   std::ignore = over->post_message(
       {.type = wire::frame_type::channel_hello, .body_length = static_cast<std::uint32_t>(body.size())}, body);
 }
 
-void endpoint::channel_up(lane on) {
-  auto& slot = slot_of(on);
+void endpoint::channel_up(wire::place at) {
+  auto& slot = slot_of(at);
   slot.dialling = false;
   slot.up = true;
-  node_.in.note(fmt::format("{}: {} channel {} to {} is up", node_.name, name(on), slot.epoch, peer_));
-  slot.current->listen(on, side_of(on).engine, slot.epoch);
-  session_.channel_opened(on, slot.epoch);
-  side_of(on).engine.channel_up(on, *slot.current);
+  node_.in.note(fmt::format("{}: {} channel {} to {} is up", node_.name, to_text(at), slot.epoch, peer_));
+  slot.current->listen(at, side_of(at.carries).engine, slot.epoch);
+  session_.channel_opened(at, slot.epoch);
+  side_of(at.carries).engine.channel_up(at, *slot.current);
 }
 
-void endpoint::channel_offered(lane on, std::uint32_t epoch, const end_pointer& over) {
+void endpoint::channel_offered(wire::place at, std::uint32_t epoch, const end_pointer& over) {
   run([&] {
-    auto& slot = slot_of(on);
-    if (ending_ || !session_.may_open(on, epoch) || (slot.next && slot.next_epoch >= epoch)) {
+    auto& slot = slot_of(at);
+    if (ending_ || !session_.may_open(at, epoch) || (slot.next && slot.next_epoch >= epoch)) {
       over->close();
       return;
     }
     over->own(*this);
-    if (!slot.current) return accept(on, over, epoch);
+    if (!slot.current) return accept(at, over, epoch);
     if (slot.next) slot.next->die();
     slot.next = over;
     slot.next_epoch = epoch;
-    shut(on); // the old one first
+    shut(at); // the old one first
   });
 }
 
-void endpoint::accept(lane on, const end_pointer& over, std::uint32_t epoch) {
-  auto& slot = slot_of(on);
+void endpoint::accept(wire::place at, const end_pointer& over, std::uint32_t epoch) {
+  auto& slot = slot_of(at);
   slot.current = over;
   slot.epoch = epoch;
   std::ignore = over->post_message({.type = wire::frame_type::channel_answer, .epoch = epoch}, {});
-  channel_up(on);
+  channel_up(at);
 }
 
-void endpoint::channel_failed(lane on, std::uint32_t epoch) {
-  if (slot_of(on).epoch == epoch) shut(on);
+void endpoint::channel_failed(wire::place at, std::uint32_t epoch) {
+  if (slot_of(at).epoch == epoch) shut(at);
 }
 
 /// Closes the channel of a lane, or gives up dialling it.
-void endpoint::shut(lane on) {
-  auto& slot = slot_of(on);
+void endpoint::shut(wire::place at) {
+  auto& slot = slot_of(at);
   if (!slot.current) {
     if (!std::exchange(slot.dialling, false)) return;
     ++slot.attempt;
-    return session_.channel_lost(on, slot.epoch);
+    return session_.channel_lost(at, slot.epoch);
   }
   const bool was_usable = slot.current->usable();
   if (!slot.current->close()) return; // closed() follows
-  if (!was_usable || node_.in.random.chance(0.5)) return channel_is_down(on);
+  if (!was_usable || node_.in.random.chance(0.5)) return channel_is_down(at);
   node_.in.time.after(std::chrono::microseconds(node_.in.random.below(500)),
-                      [self = weak_from_this(), on, gone = slot.current] {
+                      [self = weak_from_this(), at, gone = slot.current] {
                         auto alive = self.lock();
                         if (!alive || alive->dead_) return;
-                        alive->node_.when_running([self, on, gone] {
+                        alive->node_.when_running([self, at, gone] {
                           auto running = self.lock();
-                          if (!running || running->slot_of(on).current != gone) return;
-                          running->run([&] { running->channel_is_down(on); });
+                          if (!running || running->slot_of(at).current != gone) return;
+                          running->run([&] { running->channel_is_down(at); });
                         });
                       });
 }
 
-void endpoint::channel_is_down(lane on) {
-  auto& slot = slot_of(on);
+void endpoint::channel_is_down(wire::place at) {
+  auto& slot = slot_of(at);
   const auto gone = std::exchange(slot.current, nullptr);
   const bool was_up = std::exchange(slot.up, false);
   slot.dialling = false;
-  node_.in.note(fmt::format("{}: {} channel {} to {} is down", node_.name, name(on), slot.epoch, peer_));
+  node_.in.note(fmt::format("{}: {} channel {} to {} is down", node_.name, to_text(at), slot.epoch, peer_));
   // A host may tell the two in either order.
   const bool session_first = node_.in.random.chance(0.5);
   const auto epoch = slot.epoch;
-  if (session_first) session_.channel_lost(on, epoch);
-  if (was_up) side_of(on).engine.channel_down(on);
-  if (!session_first) session_.channel_lost(on, epoch);
-  if (const auto next = std::exchange(slot.next, nullptr); next && !ending_) accept(on, next, slot.next_epoch);
+  if (session_first) session_.channel_lost(at, epoch);
+  if (was_up) side_of(at.carries).engine.channel_down(at);
+  if (!session_first) session_.channel_lost(at, epoch);
+  if (const auto next = std::exchange(slot.next, nullptr); next && !ending_) accept(at, next, slot.next_epoch);
 }
 
 void endpoint::frame_arrived(path::sim::end& at, const wire::frame_header& header, std::span<const std::byte> body) {
   if (&at == session_end_.get()) return session_.frame_arrived(header, body);
-  const auto on = lane_of(at);
-  const bool answers = on && slot_of(*on).dialling && header.type == wire::frame_type::channel_answer;
-  if (answers && at.usable()) channel_up(*on);
+  const auto where = place_of(at);
+  const bool answers = where && slot_of(*where).dialling && header.type == wire::frame_type::channel_answer;
+  if (answers && at.usable()) channel_up(*where);
 }
 
 void endpoint::lost(path::sim::end& at) {
@@ -345,16 +345,16 @@ void endpoint::lost(path::sim::end& at) {
     slot.next->die();
     slot.next.reset();
   }
-  if (const auto on = lane_of(at)) shut(*on);
+  if (const auto where = place_of(at)) shut(*where);
 }
 
 void endpoint::closed(path::sim::end& at) {
-  if (const auto on = lane_of(at)) channel_is_down(*on);
+  if (const auto where = place_of(at)) channel_is_down(*where);
 }
 
 const memory::piece_list* endpoint::granted(path::sim::end& at, std::uint64_t transfer) {
-  const auto on = lane_of(at);
-  return on ? side_of(*on).engine.granted(transfer) : nullptr;
+  const auto where = place_of(at);
+  return where ? side_of(where->carries).engine.granted(transfer) : nullptr;
 }
 
 } // namespace weft::sim

@@ -52,13 +52,13 @@ public:
   [[nodiscard]] const links::session& control() const noexcept { return session_; }
   [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
   [[nodiscard]] std::size_t outstanding() const noexcept;
-  /// The end of the channel that is up on this lane, or null.
-  [[nodiscard]] path::sim::end* channel(lane on) noexcept;
+  /// The end of the channel that is up in this place, or null.
+  [[nodiscard]] path::sim::end* channel(wire::place at) noexcept;
   [[nodiscard]] path::sim::end* session_end() noexcept { return session_end_.get(); }
 
   // Connections that arrived for this endpoint.
   [[nodiscard]] bool session_offered(const wire::hello& greeting, const end_pointer& over);
-  void channel_offered(lane on, std::uint32_t epoch, const end_pointer& over);
+  void channel_offered(wire::place at, std::uint32_t epoch, const end_pointer& over);
 
   // path::sim::end_owner
   void enter() override;
@@ -72,8 +72,8 @@ private:
   /// The engine of some lanes and its rail.
   struct side final : links::host {
     side(endpoint& owner, std::span<const lane> lanes, bool dialled);
-    void open_channel(lane on) override { in.session_.want_channel(on); }
-    void close_channel(lane on) override { in.shut(on); }
+    void open_channel(wire::place at) override { in.session_.want_channel(at); }
+    void close_channel(wire::place at) override { in.shut(at); }
     void operation_arrived(const links::incoming& begun) override;
     void protocol_broken(const error& how) override;
 
@@ -82,7 +82,7 @@ private:
     links::engine engine;
   };
 
-  /// The channel of one lane at this end.
+  /// The channel in one place at this end.
   struct slot {
     end_pointer current;
     std::uint32_t epoch = 0;
@@ -97,20 +97,20 @@ private:
   void dial_session() override;
   void drop_session() override;
   void send(const wire::frame_header& header, std::span<const std::byte> body) override;
-  void dial_channel(lane on, std::uint32_t epoch) override;
-  void channel_failed(lane on, std::uint32_t epoch) override;
+  void dial_channel(wire::place at, std::uint32_t epoch) override;
+  void channel_failed(wire::place at, std::uint32_t epoch) override;
   void linked() override {}
   void probed(bool) override {}
   void ended(const error& why) override;
 
   side& side_of(lane on) noexcept { return on == lane::realtime ? realtime_ : others_; }
-  slot& slot_of(lane on) noexcept { return slots_[static_cast<std::size_t>(on)]; }
-  std::optional<lane> lane_of(const path::sim::end& at) const noexcept;
-  void channel_connected(lane on, const end_pointer& over);
-  void channel_up(lane on);
-  void accept(lane on, const end_pointer& over, std::uint32_t epoch);
-  void shut(lane on);
-  void channel_is_down(lane on);
+  slot& slot_of(wire::place at) noexcept { return slots_[at.index()]; }
+  std::optional<wire::place> place_of(const path::sim::end& at) const noexcept;
+  void channel_connected(wire::place at, const end_pointer& over);
+  void channel_up(wire::place at);
+  void accept(wire::place at, const end_pointer& over, std::uint32_t epoch);
+  void shut(wire::place at);
+  void channel_is_down(wire::place at);
   void finish_when_fenced();
   void settle();
   void arm();
@@ -125,7 +125,7 @@ private:
   std::uint64_t session_attempt_ = 0;
   side realtime_;
   side others_;
-  std::array<slot, lane_count> slots_;
+  std::array<slot, wire::place_count> slots_;
   std::optional<error> ending_; ///< why the link is being ended
   bool over_ = false;
   bool dead_ = false;

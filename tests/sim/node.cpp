@@ -78,7 +78,7 @@ void node::frame_arrived(path::sim::end& at, const wire::frame_header& header, s
     const auto greeting = wire::decode_channel_hello(body);
     for (const auto& one : std::vector(endpoints_)) {
       if (one->control().mine().session != greeting->session || one->over()) continue;
-      return one->channel_offered(greeting->carries, greeting->epoch, over);
+      return one->channel_offered(greeting->at, greeting->epoch, over);
     }
     over->close();
     return;

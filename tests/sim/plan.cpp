@@ -19,6 +19,7 @@ void scenario::plan_network() {
   limits.operations_max = random.chance(0.3) ? 4 : 64;
   limits.operations_bytes = random.chance(0.3) ? 1_MiB : 1_GiB;
   limits.fence_timeout = random.chance(0.5) ? 10ms : 50ms;
+  limits.lane_bulk_channels = random.chance(0.5) ? 1 : 2 + static_cast<std::uint32_t>(random.below(3));
   limits.stall_default = 500ms;
   limits.session_grace = 300ms;
   limits.connect_timeout = limits.handshake_timeout = 100ms;
@@ -55,7 +56,8 @@ job scenario::planned_job(std::uint64_t id) {
   job made;
   made.id = id;
   made.kind = static_cast<wire::operation_kind>(random.below(3));
-  made.carries = static_cast<lane>(random.below(lane_count));
+  // The lane that may have several channels more often than the others.
+  made.carries = random.chance(0.3) ? lane::bulk : static_cast<lane>(random.below(lane_count));
   made.verify = random.chance(0.8) ? verify_mode::slice : verify_mode::wire;
   if (made.kind != wire::operation_kind::request) {
     constexpr std::uint64_t sizes[] = {0, 1, 4096, 65535, 65536, 65537};
@@ -134,13 +136,15 @@ void scenario::cause_fault() {
 void scenario::cut_something(const std::shared_ptr<endpoint>& at) {
   auto& random = world_.random;
   const bool session = random.chance(0.2);
-  auto on = static_cast<lane>(random.below(lane_count));
-  for (std::size_t i = 0; i < lane_count && at->channel(on) == nullptr; ++i) {
-    on = static_cast<lane>((static_cast<std::size_t>(on) + 1) % lane_count);
+  std::vector<wire::place> up;
+  for (std::uint32_t i = 0; i < wire::place_count; ++i) {
+    if (at->channel(wire::place::at(i)) != nullptr) up.push_back(wire::place::at(i));
   }
-  auto* end = session ? at->session_end() : at->channel(on);
+  if (!session && up.empty()) return;
+  const auto where = session ? wire::place() : up[random.below(up.size())];
+  auto* end = session ? at->session_end() : at->channel(where);
   if (end == nullptr || !end->usable()) return;
-  world_.note(fmt::format("fault at {}: {} to {}", at->host().name, session ? "session" : name(on), at->peer()));
+  world_.note(fmt::format("fault at {}: {} to {}", at->host().name, session ? "session" : to_text(where), at->peer()));
   if (!session && random.chance(0.3)) {
     // A slow receiver: takes nothing for a while.
     end->pause(true);

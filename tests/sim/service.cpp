@@ -86,7 +86,11 @@ void scenario::data_ended(job& which, endpoint& at, links::operation_id id, link
     which.verified_there = true;
   }
   world_.memory.release(*which.remote);
-  if (how.code) return respond(which, at, id, errc::handler_failed, which.handler.respond_after);
+  if (how.code) {
+    const bool damaged = how.code == errc::checksum_mismatch;
+    return respond(which, at, id, damaged ? errc::checksum_mismatch : errc::handler_failed,
+                   which.handler.respond_after);
+  }
   if (writes) respond(which, at, id, errc{}, which.handler.respond_after);
 }
 

@@ -94,7 +94,7 @@ TEST_CASE("a channel hello needs a known lane and an epoch") {
   encode(value, body);
   CHECK(decode_channel_hello(body).error() == errc::protocol_error);
   value = golden::data_hello();
-  value.carries = static_cast<lane>(lane_count);
+  value.at = place::at(place_count);
   body.clear();
   encode(value, body);
   CHECK(decode_channel_hello(body).error() == errc::protocol_error);

@@ -68,12 +68,10 @@ capabilities end::can() const noexcept {
   return {.one_sided = in_.terms.one_sided};
 }
 
-void end::listen(lane on, path::listener& to, std::uint32_t epoch) {
-  lane_ = on;
+void end::listen(wire::place at, path::listener& to, std::uint32_t epoch) {
+  place_ = at;
   listener_ = &to;
   epoch_ = epoch;
-  confirmed_ |= !in_.terms.one_sided;
-  send({.what = parcel::kind::confirmation, .head = {}, .bytes = {}});
 }
 
 void end::break_after(duration notice) {
@@ -163,7 +161,7 @@ bool end::post_message(const wire::frame_header& header, std::span<const std::by
 }
 
 bool end::room() const noexcept {
-  return confirmed_ && queued_ < in_.terms.queue;
+  return queued_ < in_.terms.queue;
 }
 
 bool end::takes_slices() const noexcept {
@@ -329,7 +327,7 @@ void end::deliver() {
       } else if (!read_.empty()) {
         const auto transfer = read_.back();
         read_.pop_back();
-        if (listener_ != nullptr) listener_->sent(lane_, transfer);
+        if (listener_ != nullptr) listener_->sent(place_, transfer);
       } else if (!landed_.empty()) {
         auto came = std::move(landed_.front());
         landed_.pop_front();
@@ -341,7 +339,7 @@ void end::deliver() {
         owner.lost(*this);
       } else if (refused_ && room()) {
         refused_ = false;
-        if (listener_ != nullptr) listener_->writable(lane_);
+        if (listener_ != nullptr) listener_->writable(place_);
       }
     } while (owner_ == &owner && !paused_ && something_waits() && in_.world.random.chance(0.5));
     owner.leave();
@@ -354,10 +352,6 @@ void end::take(parcel&& came) {
     broken_ = true;
     return;
   }
-  if (came.what == parcel::kind::confirmation) {
-    confirmed_ = true;
-    return;
-  }
   if (came.what == parcel::kind::payload) return take_payload(came.bytes);
   const auto header = wire::decode(came.head);
   if (!header) {
@@ -367,16 +361,17 @@ void end::take(parcel&& came) {
   }
   if (came.what == parcel::kind::frame) {
     if (listener_ == nullptr) return owner_->frame_arrived(*this, *header, came.bytes);
-    return listener_->frame_arrived(lane_, *header, came.bytes);
+    return listener_->frame_arrived(place_, *header, came.bytes);
   }
   if (listener_ == nullptr) return;
-  came.what == parcel::kind::record ? listener_->slice_landed(lane_, *header) : listener_->slice_began(lane_, *header);
+  came.what == parcel::kind::record ? listener_->slice_landed(place_, *header)
+                                    : listener_->slice_began(place_, *header);
 }
 
 void end::take_payload(std::span<const std::byte> bytes) {
   while (!bytes.empty() && listener_ != nullptr && state_ == state::open) {
     iovec space[4];
-    const auto parts = listener_->slice_space(lane_, space);
+    const auto parts = listener_->slice_space(place_, space);
     std::size_t placed = parts == 0 ? bytes.size() : 0;
     for (const auto& part : std::span(space, parts)) {
       const auto count = std::min(part.iov_len, bytes.size() - placed);
@@ -386,7 +381,7 @@ void end::take_payload(std::span<const std::byte> bytes) {
       placed += count;
     }
     bytes = bytes.subspan(placed);
-    listener_->slice_grew(lane_, placed);
+    listener_->slice_grew(place_, placed);
   }
 }
 

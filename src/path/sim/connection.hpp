@@ -67,7 +67,7 @@ public:
 
   void own(end_owner& by) noexcept { owner_ = &by; }
   /// From now on messages and slices go to `to`.
-  void listen(lane on, path::listener& to, std::uint32_t epoch);
+  void listen(wire::place at, path::listener& to, std::uint32_t epoch);
   /// True when it is closed at once; else end_owner::closed follows.
   bool close() override;
   /// The process died: nothing is read, written or called any more.
@@ -108,7 +108,7 @@ private:
 
   /// What arrives in order and waits for the process.
   struct parcel {
-    enum class kind : std::uint8_t { frame, slice_header, payload, record, confirmation, end_of_stream } what{};
+    enum class kind : std::uint8_t { frame, slice_header, payload, record, end_of_stream } what{};
     encoded_header head{};
     std::vector<std::byte> bytes;
 
@@ -138,14 +138,13 @@ private:
   end& other_;
   end_owner* owner_ = nullptr;
   path::listener* listener_ = nullptr;
-  lane lane_{};
+  wire::place place_{};
   std::uint32_t epoch_ = 0;
   state state_ = state::open;
   bool dead_ = false; ///< its process is
   bool paused_ = false;
   bool delivering_ = false;
-  bool confirmed_ = false; ///< the other end's engine knows the channel
-  bool broken_ = false;    ///< lost() is to be called, or was
+  bool broken_ = false; ///< lost() is to be called, or was
   bool told_lost_ = false;
   bool told_closed_ = true; ///< false: closed() is to be called
   bool transmitting_ = false;

@@ -22,8 +22,9 @@ constexpr std::size_t read_turn = 2 * 1024 * 1024;
 
 } // namespace
 
-channel::channel(boost::asio::ip::tcp::socket connected, lane on, std::uint32_t epoch, listener& events, driver& owner)
-    : socket_(std::move(connected)), lane_(on), epoch_(epoch), events_(events), driver_(owner),
+channel::channel(boost::asio::ip::tcp::socket connected, wire::place at, std::uint32_t epoch, listener& events,
+                 driver& owner)
+    : socket_(std::move(connected)), place_(at), epoch_(epoch), events_(events), driver_(owner),
       buffer_(std::make_unique_for_overwrite<std::byte[]>(buffer_size)) {}
 
 void channel::start() {
@@ -45,7 +46,7 @@ bool channel::close() noexcept {
 void channel::fail(const error& why) {
   if (closed_) return;
   close();
-  driver_.channel_failed(lane_, epoch_, why);
+  driver_.channel_failed(place_, epoch_, why);
 }
 
 /// A failure to send is the first sign of an end that receiving then finds.
@@ -114,7 +115,7 @@ ssize_t channel::receive(std::span<iovec> into) {
 /// Reads payload into its place and, behind it, the next header. False: go on when the socket is readable.
 bool channel::read_slice() {
   std::array<iovec, most_parts> parts;
-  auto count = events_.slice_space(lane_, std::span(parts).first(most_parts - 1));
+  auto count = events_.slice_space(place_, std::span(parts).first(most_parts - 1));
   std::size_t wanted = 0;
   for (const auto& part : std::span(parts).first(count)) wanted += part.iov_len;
   if (count == 0) {
@@ -135,7 +136,7 @@ bool channel::read_slice() {
   slice_left_ -= static_cast<std::uint32_t>(placed);
   begin_ = 0;
   end_ = bytes - placed;
-  events_.slice_grew(lane_, placed);
+  events_.slice_grew(place_, placed);
   if (closed_) return false;
   return parse_frames() && bytes == asked;
 }
@@ -181,7 +182,7 @@ bool channel::parse_frames() {
     const std::span<const std::byte> body(buffer_.get() + begin_ + wire::header_size, header->body_length);
     begin_ += wire::header_size + header->body_length;
     after_slice_ = false;
-    events_.frame_arrived(lane_, *header, body);
+    events_.frame_arrived(place_, *header, body);
   }
   if (begin_ == end_) begin_ = end_ = 0;
   return !closed_;
@@ -191,10 +192,10 @@ bool channel::parse_frames() {
 void channel::begin_slice(const wire::frame_header& header) {
   after_slice_ = true;
   slice_left_ = header.body_length;
-  events_.slice_began(lane_, header);
+  events_.slice_began(place_, header);
   while (!closed_ && slice_left_ > 0 && begin_ < end_) {
     std::array<iovec, most_parts> parts;
-    const auto count = events_.slice_space(lane_, parts);
+    const auto count = events_.slice_space(place_, parts);
     auto available = std::min<std::size_t>(end_ - begin_, slice_left_);
     std::size_t placed = 0;
     for (const auto& part : std::span(parts).first(count)) {
@@ -205,7 +206,7 @@ void channel::begin_slice(const wire::frame_header& header) {
     if (count == 0) placed = available;
     begin_ += placed;
     slice_left_ -= static_cast<std::uint32_t>(placed);
-    events_.slice_grew(lane_, placed);
+    events_.slice_grew(place_, placed);
   }
 }
 
@@ -285,7 +286,7 @@ void channel::written(std::size_t bytes) {
     bytes -= payload;
     if (slice.left > 0 || slice.header_sent < wire::header_size) return;
     ++first_slice_;
-    events_.sent(lane_, slice.transfer);
+    events_.sent(place_, slice.transfer);
     if (closed_) return;
   }
   first_slice_ = slice_count_ = 0;
@@ -329,7 +330,7 @@ void channel::wait_writable() {
 void channel::writable() {
   waiting_ = false;
   write_some();
-  if (!waiting_ && !closed_) events_.writable(lane_);
+  if (!waiting_ && !closed_) events_.writable(place_);
 }
 
 } // namespace weft::path::tcp

@@ -21,7 +21,7 @@ namespace weft::path::tcp {
 class channel final : public path::channel, public std::enable_shared_from_this<channel> {
 public:
   /// Listener and driver must live until close() or channel_failed.
-  channel(boost::asio::ip::tcp::socket connected, lane on, std::uint32_t epoch, listener& events, driver& owner);
+  channel(boost::asio::ip::tcp::socket connected, wire::place at, std::uint32_t epoch, listener& events, driver& owner);
 
   /// Begins to read.
   void start();
@@ -66,7 +66,7 @@ private:
   void fail_receiving(std::string why);
 
   boost::asio::ip::tcp::socket socket_;
-  const lane lane_;
+  const wire::place place_;
   const std::uint32_t epoch_;
   listener& events_;
   driver& driver_;

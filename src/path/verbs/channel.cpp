@@ -32,10 +32,10 @@ bool ahead(std::uint32_t a, std::uint32_t b) noexcept {
 
 } // namespace
 
-channel::channel(std::unique_ptr<endpoint> connected, boost::asio::any_io_executor thread, lane on, std::uint32_t epoch,
-                 listener& events, driver& owner, disposer dispose, const tunables& limits)
+channel::channel(std::unique_ptr<endpoint> connected, boost::asio::any_io_executor thread, wire::place at,
+                 std::uint32_t epoch, listener& events, driver& owner, disposer dispose, const tunables& limits)
     : endpoint_(std::move(connected)), queues_(endpoint_->shared), by_(queues_->on().by),
-      peer_rail_(endpoint_->peer_rail), lane_(on), epoch_(epoch), events_(events), driver_(owner),
+      peer_rail_(endpoint_->peer_rail), place_(at), epoch_(epoch), events_(events), driver_(owner),
       dispose_(std::move(dispose)), fence_limit_(limits.verbs_fence_limit),
       parts_(most_batched * endpoint_->most_parts), slots_(endpoint_->send_depth), may_send_(endpoint_->peer_credits),
       allowed_(queues::least_credits), owned_(queues::least_credits), fence_timer_(std::move(thread)) {}
@@ -71,16 +71,17 @@ void channel::happened(endpoint::event what, const std::string& why) {
 void channel::start() {
   if (state_ != state::opening) return;
   state_ = state::open;
-  // Tells the peer that this end's engine knows the channel; the credit for returning credits carries it.
+  // Shows the peer that the way works; the credit for returning credits carries it.
   std::ignore = send({});
   flush();
+  tell_writable();
 }
 
 // The end.
 
 void channel::fail(errc code, std::string why) {
   if (state_ == state::fencing || state_ == state::closed) return;
-  driver_.channel_failed(lane_, epoch_, error(code, std::move(why)));
+  driver_.channel_failed(place_, epoch_, error(code, std::move(why)));
 }
 
 std::string channel::describe(const ibv_wc& completion) const {
@@ -157,7 +158,7 @@ void channel::end_fence() {
     }
     self->queues_->wake_starved();
     self->driver_.batch_begins();
-    self->driver_.channel_closed(self->lane_, self->epoch_);
+    self->driver_.channel_closed(self->place_, self->epoch_);
     self->driver_.batch_ends();
   });
 }
@@ -177,8 +178,7 @@ bool channel::post_message(const wire::frame_header& header, std::span<const std
 }
 
 bool channel::may_take_slices() const noexcept {
-  return state_ == state::open && confirmed_ && end_slice_ - first_slice_ < most_slices &&
-         slice_bytes_ < most_slice_bytes;
+  return state_ == state::open && end_slice_ - first_slice_ < most_slices && slice_bytes_ < most_slice_bytes;
 }
 
 bool channel::takes_slices() const noexcept {
@@ -359,7 +359,7 @@ void channel::retire(std::uint64_t request) {
   while (first_slice_ != next_write_ && slice(first_slice_).last_request <= completed_) {
     const auto& ended = slice(first_slice_++);
     slice_bytes_ -= ended.length;
-    events_.sent(lane_, ended.transfer);
+    events_.sent(place_, ended.transfer);
   }
   tell_writable();
 }
@@ -367,7 +367,7 @@ void channel::retire(std::uint64_t request) {
 void channel::tell_writable() {
   if (!refused_ || !may_take_slices() || staged_.size() - staged_sent_ > most_staged / 2) return;
   refused_ = false;
-  events_.writable(lane_);
+  events_.writable(place_);
 }
 
 /// Whether the peer is to be told of its credits though nothing else goes there. It may not use the last one, so with
@@ -404,7 +404,7 @@ void channel::arrived(std::span<const std::byte> bytes, const ibv_wc& completion
         error(errc::protocol_error, beyond ? "a message without credit" : "a message that is no part of the protocol"));
   } else {
     if (ahead(credits, may_send_)) may_send_ = credits;
-    if (!std::exchange(confirmed_, true)) driver_.channel_proven(lane_, epoch_);
+    if (!std::exchange(proven_, true)) driver_.channel_proven(place_, epoch_);
     if (state_ == state::opening) start(); // its connection is up, whether or not that was said yet
     if (!bytes.empty()) {
       ++fresh_;
@@ -437,14 +437,14 @@ std::size_t channel::parse_frames(std::span<const std::byte> bytes) {
     }
     if (header->type == wire::frame_type::slice) {
       at += wire::header_size;
-      events_.slice_landed(lane_, *header);
+      events_.slice_landed(place_, *header);
       continue;
     }
     const auto length = wire::header_size + header->body_length;
     if (bytes.size() - at < length) break;
     const auto body = bytes.subspan(at + wire::header_size, header->body_length);
     at += length;
-    events_.frame_arrived(lane_, *header, body);
+    events_.frame_arrived(place_, *header, body);
   }
   return at;
 }

@@ -26,8 +26,8 @@ namespace weft::path::verbs {
 /// What the two ends tell each other while they connect; everything else goes over the session.
 struct greeting {
   id128 session;
-  lane carries{};
-  std::uint8_t path = 0; ///< of the link; there is one so far
+  wire::place at;
+  bool probes = false;   ///< no channel: it only tries the way (weft doctor)
   std::uint8_t rail = 0; ///< of the end that says it
   std::uint32_t epoch = 0;
   std::uint16_t credits = queues::least_credits;
@@ -61,7 +61,7 @@ public:
   /// Gives an endpoint back: destroys it, then calls `done` on the channel's thread.
   using disposer = std::function<void(std::unique_ptr<endpoint> used, std::function<void()> done)>;
 
-  channel(std::unique_ptr<endpoint> connected, boost::asio::any_io_executor thread, lane on, std::uint32_t epoch,
+  channel(std::unique_ptr<endpoint> connected, boost::asio::any_io_executor thread, wire::place at, std::uint32_t epoch,
           listener& events, driver& owner, disposer dispose, const tunables& limits);
   ~channel() override;
 
@@ -143,7 +143,7 @@ private:
   const std::shared_ptr<queues> queues_;
   const calls& by_;
   const std::size_t peer_rail_;
-  const lane lane_;
+  const wire::place place_;
   const std::uint32_t epoch_;
   listener& events_;
   driver& driver_;
@@ -151,6 +151,7 @@ private:
   const duration fence_limit_;
   state state_ = state::opening;
   bool attached_ = false;
+  bool proven_ = false; ///< something has arrived
 
   // Requests, numbered from 1.
   std::uint64_t posted_ = 0;
@@ -167,7 +168,6 @@ private:
   std::size_t next_write_ = 0;  ///< the first that is not all posted
   std::size_t end_slice_ = 0;
   std::uint64_t slice_bytes_ = 0;
-  bool confirmed_ = false; ///< something arrived: the peer's engine knows the channel
 
   // The stream of frames: staged_[0] is its byte number stream_at_.
   std::vector<std::byte> staged_;

@@ -312,7 +312,7 @@ void connector::begin(const std::shared_ptr<attempt>& of) {
   if (by_.create_id(events_.get(), &id, nullptr, RDMA_PS_TCP) != 0) return failed("rdma_create_id");
   of->id = {id, {&by_}};
   attempts_[id] = of;
-  auto traffic = traffic_class_of(of->said.carries);
+  auto traffic = traffic_class_of(of->said.at.carries);
   by_.set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_TOS, &traffic, sizeof traffic);
   auto address = address_of(of->to.at);
   const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(limits_.connect_timeout).count();
@@ -348,7 +348,7 @@ void connector::next_step(const std::shared_ptr<attempt>& of, const arrival& eve
       const auto answer = decode_greeting(event.data);
       if (!answer) return finish(of, answer.error());
       of->made->peer_credits = answer->credits;
-      if (const auto ready = make_ready(*of->made, id, of->said.carries, event.terms); !ready) {
+      if (const auto ready = make_ready(*of->made, id, of->said.at.carries, event.terms); !ready) {
         return finish(of, ready.error());
       }
       return finish(of, {});
@@ -439,7 +439,7 @@ void connector::accept_here(connection_id id, const greeting& said, rdma_conn_pa
                             const dialled& ready) {
   auto made = make_endpoint(*id, from);
   result<void> prepared;
-  if (made) prepared = make_ready(**made, *id, said.carries, terms);
+  if (made) prepared = make_ready(**made, *id, said.at.carries, terms);
   if (!made || !prepared) {
     if (made) (*made)->shared->release((*made)->send_depth, queues::least_credits);
     by_.reject(id.get(), nullptr, 0);

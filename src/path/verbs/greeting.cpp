@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::uint32_t greeting_magic = 0x52464557; // "WEFR" in memory order
 constexpr std::uint8_t greeting_version = 1;
+/// In place of the number of a channel.
+constexpr std::uint8_t probe_number = 0xff;
 
 } // namespace
 
@@ -21,8 +23,8 @@ private_data encode(const greeting& said) {
   wire::writer(bytes)
       .integer(greeting_magic)
       .integer(greeting_version)
-      .integer(static_cast<std::uint8_t>(said.carries))
-      .integer(said.path)
+      .integer(static_cast<std::uint8_t>(said.at.carries))
+      .integer(said.probes ? probe_number : said.at.number)
       .integer(said.rail)
       .id(said.session)
       .integer(said.epoch)
@@ -41,16 +43,17 @@ result<greeting> decode_greeting(std::span<const std::byte> data) {
   }
   greeting said;
   const auto carries = in.integer<std::uint8_t>();
-  said.path = in.integer<std::uint8_t>();
+  const auto number = in.integer<std::uint8_t>();
   said.rail = in.integer<std::uint8_t>();
   said.session = in.id();
   said.epoch = in.integer<std::uint32_t>();
   said.credits = in.integer<std::uint16_t>();
-  if (!in.ok() || carries >= lane_count || said.epoch == 0 || said.credits < queues::least_credits ||
-      said.rail >= wire::most_rails) {
+  said.probes = number == probe_number;
+  if (!in.ok() || carries >= lane_count || (number >= wire::most_channels && !said.probes) || said.epoch == 0 ||
+      said.credits < queues::least_credits || said.rail >= wire::most_rails) {
     return error(errc::protocol_error, "malformed greeting");
   }
-  said.carries = static_cast<lane>(carries);
+  said.at = {static_cast<lane>(carries), said.probes ? std::uint8_t{0} : number};
   return said;
 }
 

@@ -1,0 +1,160 @@
+// An engine of the standard and the bulk lane, and a peer that a test plays frame by frame.
+#pragma once
+
+#include "base/crc32c.hpp"
+#include "link/engine.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weft::links {
+
+using namespace std::chrono_literals;
+using wire::frame_type;
+
+inline constexpr std::uint64_t theirs = (std::uint64_t{1} << 63) | 1; // the peer accepted the link
+inline constexpr lane lanes_here[] = {lane::standard, lane::bulk};
+
+struct fake_channel final : path::channel {
+  [[nodiscard]] path::capabilities can() const noexcept override { return {.one_sided = one_sided}; }
+  [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
+  [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override {
+    messages.push_back(header);
+    bodies.emplace_back(body.begin(), body.end());
+    return true;
+  }
+  [[nodiscard]] bool takes_slices() const noexcept override { return true; }
+  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, const memory::piece_list&,
+                                        const memory::granted_list&) override {
+    slices.push_back(header);
+    return path::posted::pending;
+  }
+  [[nodiscard]] bool close() override { return true; }
+  void flush() override {}
+
+  [[nodiscard]] std::vector<wire::frame_header> of(frame_type type) const {
+    std::vector<wire::frame_header> found;
+    std::copy_if(messages.begin(), messages.end(), std::back_inserter(found),
+                 [type](auto& one) { return one.type == type; });
+    return found;
+  }
+
+  std::uint32_t epoch_ = 1;
+  bool one_sided = false;
+  std::vector<wire::frame_header> messages;
+  std::vector<std::vector<std::byte>> bodies;
+  std::vector<wire::frame_header> slices;
+};
+
+struct slot final : completion {
+  explicit slot(std::optional<outcome>& to) : into(to) {}
+  void complete(outcome&& ended) override {
+    CHECK_FALSE(into.has_value());
+    into = std::move(ended);
+  }
+  std::optional<outcome>& into;
+};
+
+struct bench : host {
+  bench() {
+    advance(0ms);
+    engine_.channel_up(lane::standard, messages);
+    engine_.channel_up(lane::bulk, data);
+    settle();
+  }
+
+  void open_channel(wire::place) override { ++opens; }
+  void close_channel(wire::place at) override { closed.push_back(at); }
+  void operation_arrived(const incoming& begun) override {
+    arrived = begun.id;
+    deadline = begun.deadline;
+  }
+  void protocol_broken(const error& how) override { broken = how.where(); }
+
+  void advance(duration by) {
+    now += by;
+    engine_.advance(now);
+    engine_.tick();
+    settle();
+  }
+  void settle() {
+    engine_.flush();
+    rail.run(1 << 30);
+    engine_.flush_channels();
+  }
+  /// The peer's next message.
+  void hear(wire::frame_header header, std::vector<std::byte> body = {}) {
+    header.number = ++heard;
+    header.epoch = messages.epoch_;
+    if (!body.empty()) {
+      header.flags = wire::flag_body_crc;
+      header.body_length = static_cast<std::uint32_t>(body.size());
+      header.body_crc = crc32c(body);
+    }
+    engine_.frame_arrived(lane::standard, header, body);
+    settle();
+  }
+  void hear_request(wire::operation_kind kind, std::uint64_t length) {
+    std::vector<std::byte> body;
+    wire::encode(
+        wire::request{.kind = kind, .carries = lane::bulk, .slice_size = 65536, .length = length, .window = 1 << 20},
+        body);
+    hear({.type = frame_type::request, .transfer = theirs}, body);
+  }
+  void hear_progress(std::uint64_t transfer, std::vector<wire::slice_range> ranges) {
+    std::vector<std::byte> body;
+    wire::encode(std::span<const wire::slice_range>(ranges), body);
+    hear({.type = frame_type::progress, .transfer = transfer}, body);
+  }
+  void hear_slice(std::uint64_t transfer, std::uint32_t index, bool damaged, std::uint32_t received = 0) {
+    wire::frame_header header{.type = frame_type::slice,
+                              .flags = wire::flag_body_crc,
+                              .body_length = 65536,
+                              .epoch = data.epoch_,
+                              .received = received,
+                              .index = index,
+                              .transfer = transfer,
+                              .offset = index * 65536U};
+    header.body_crc = crc32c(std::span(memory).first(65536)) + (damaged ? 1 : 0);
+    engine_.slice_began(lane::bulk, header);
+    iovec space[4];
+    if (engine_.slice_space(lane::bulk, space) > 0) engine_.slice_grew(lane::bulk, 65536);
+    settle();
+  }
+  operation_id begin(wire::operation_kind kind, std::uint64_t length, duration timeout = 1h) {
+    operation_request asked;
+    asked.kind = kind;
+    asked.carries = lane::bulk;
+    asked.pieces = pieces(length);
+    asked.slice_size = 65536;
+    asked.deadline = now + timeout;
+    const auto id = engine_.start(std::move(asked), owner());
+    settle();
+    return id;
+  }
+  memory::piece_list pieces(std::uint64_t length) { return {std::span(memory).first(length), nullptr}; }
+  std::unique_ptr<completion> owner() { return std::make_unique<slot>(result); }
+
+  tunables limits;
+  lanes::scheduler rail{{1, 1, 1, 1}};
+  std::vector<std::byte> memory = std::vector<std::byte>(1 << 20);
+  fake_channel messages, data;
+  time_point now = time_point{} + 1s;
+  engine engine_{*this, rail, limits, lanes_here, true};
+  std::uint32_t heard = 0;
+  int opens = 0;
+  std::vector<wire::place> closed;
+  operation_id arrived = 0;
+  time_point deadline{};
+  std::optional<std::string> broken;
+  std::optional<outcome> result;
+};
+
+} // namespace weft::links
