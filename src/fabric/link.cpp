@@ -155,8 +155,7 @@ void link::start_open(std::string name, handler_of<remote_region> handler) {
                                  .carries = lane::standard,
                                  .payload = payload,
                                  .deadline = deadline_of({}, core_->fabric().limits())};
-  const auto id = std::make_shared<links::operation_id>(0);
-  connect_slot(done.slot(), core_, lane::standard, {id});
+  const auto id = connect_slot(done.slot(), core_, lane::standard);
   submit(core_, std::move(asked),
          on_end([done = std::move(done), name = std::move(name)](links::outcome&& ended) mutable {
            remote_region found;
@@ -191,9 +190,7 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
   if (!parts) return end->refuse(parts.error());
   const auto deadline = deadline_of(options.deadline, limits);
   end->expect(parts->size());
-  std::vector<operation_place> ids;
-  for (std::size_t i = 0; i < parts->size(); ++i) ids.push_back(std::make_shared<links::operation_id>(0));
-  connect_slot(end->slot(), core_, options.lane, ids);
+  const auto ids = connect_slot(end->slot(), core_, options.lane, parts->size());
   for (std::size_t i = 0; i < parts->size(); ++i) {
     auto& part = (*parts)[i];
     part.access.notify = options.notify;
@@ -212,7 +209,7 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
            on_end([end, first = part.first, count = part.pieces](links::outcome&& ended) {
              end->ended(std::move(ended), first, count);
            }),
-           ids[i]);
+           ids.empty() ? nullptr : ids[i]);
   }
 }
 
@@ -225,8 +222,7 @@ void link::start_request(std::span<const std::byte> payload, request_options opt
   if (payload.size() > limits.request_max.value()) {
     return done.later(errc::too_large, {.payload = {}, .where = fmt::format("a request of {} bytes", payload.size())});
   }
-  const auto id = std::make_shared<links::operation_id>(0);
-  connect_slot(done.slot(), core_, options.lane, {id});
+  const auto id = connect_slot(done.slot(), core_, options.lane);
   submit(core_,
          {.kind = wire::operation_kind::request,
           .service = static_cast<std::uint16_t>(service_id::user),

@@ -28,16 +28,19 @@ public:
 
   pending(handler then, worker& thread)
       : thread_(&thread), handler_(std::move(then)),
-        executor_(boost::asio::get_associated_executor(handler_, thread.executor())),
-        work_(boost::asio::prefer(boost::asio::get_associated_executor(handler_, boost::asio::system_executor()),
-                                  boost::asio::execution::outstanding_work.tracked)) {}
+        executor_(boost::asio::get_associated_executor(handler_, thread.executor())), inside_(is_of(thread)) {
+    // The thread outlives its handlers by itself.
+    if (inside_) return;
+    work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked);
+  }
   pending(pending&&) noexcept = default;
   pending& operator=(pending&&) = delete;
   ~pending() {
     if (!handler_) return;
     // Its thread is no more: a handler without an executor of its own runs on the system's.
-    boost::asio::post(boost::asio::system_executor(),
-                      [own = work_, ending = bind()]() mutable { boost::asio::dispatch(own, std::move(ending)); });
+    boost::asio::post(boost::asio::system_executor(), [own = work_, ending = bind()]() mutable {
+      own ? boost::asio::dispatch(own, std::move(ending)) : ending();
+    });
   }
 
   /// The end of an operation, on `thread` or elsewhere.
@@ -60,9 +63,13 @@ public:
 private:
   void run() {
     // dispatch() would post what a completion queue delivers: that is outside the context's handlers.
-    const auto* own = executor_.target<boost::asio::io_context::executor_type>();
-    if (thread_->here() && own != nullptr && *own == thread_->executor()) return bind()();
+    if (inside_ && thread_->here()) return bind()();
     boost::asio::dispatch(executor_, bind());
+  }
+
+  [[nodiscard]] bool is_of(worker& thread) const noexcept {
+    const auto* own = executor_.target<boost::asio::io_context::executor_type>();
+    return own != nullptr && *own == thread.executor();
   }
 
   /// The call with all it needs. It takes the work along: once it was handed on, the executor's context may end, and is
@@ -77,6 +84,7 @@ private:
   worker* thread_;
   handler handler_;
   boost::asio::any_completion_executor executor_;
+  bool inside_;                               ///< it runs on the thread
   boost::asio::any_completion_executor work_; ///< keeps the handler's own executor busy until it has run
   error_code code_ = errc::closed;
   std::tuple<Result...> result_;
@@ -116,18 +124,29 @@ inline void submit(const std::shared_ptr<link_core>& core, links::operation_requ
 
 using operation_place = std::shared_ptr<links::operation_id>;
 
-/// Lets the slot, if there is one, cancel the operations whose ids will be in `places`. Before they are submitted: once
-/// one has ended, handler and slot may be gone.
+/// Lets the slot, if there is one, cancel `count` operations whose ids will be in what is returned; else that holds
+/// none. Before they are submitted: once one has ended, handler and slot may be gone.
 template <class Slot>
-void connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on, std::vector<operation_place> places) {
-  if (!slot.is_connected()) return;
-  slot.assign([places = std::move(places), weak = std::weak_ptr(core), on](boost::asio::cancellation_type) {
+std::vector<operation_place> connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on,
+                                          std::size_t count) {
+  if (!slot.is_connected()) return {};
+  std::vector<operation_place> places;
+  for (std::size_t i = 0; i < count; ++i) places.push_back(std::make_shared<links::operation_id>(0));
+  slot.assign([places, weak = std::weak_ptr(core), on](boost::asio::cancellation_type) {
     const auto live = weak.lock();
     if (!live || live->forked()) return;
     live->side_of(on).run([places](links::engine& engine) {
       for (const auto& id : places) engine.cancel(*id, errc::cancelled);
     });
   });
+  return places;
+}
+
+/// As connect_slot, for one operation; null without a slot.
+template <class Slot>
+operation_place connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on) {
+  const auto places = connect_slot(std::move(slot), core, on, 1);
+  return places.empty() ? nullptr : places.front();
 }
 
 } // namespace weft::fabrics

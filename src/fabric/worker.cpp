@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -12,11 +13,10 @@ namespace {
 
 /// Bytes the scheduler may hand to the network before arrivals get their turn.
 constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
-/// Looks at the completion queues for one at the context, which costs a lock and a system call.
-constexpr unsigned looks_at_sources = 16;
-/// Times that a spinning thread finds nothing for one at which it lets others run: two on one processor would else wait
-/// for each other's time slice.
-constexpr unsigned rounds_before_yield = 4;
+/// Looks at the completion queues for one at the context, which costs a lock and a system call. They become more, up to
+/// some microseconds, while nothing happens: what arrives waits for a look, and not for a system call before it.
+constexpr unsigned fewest_looks = 16;
+constexpr unsigned most_looks = 256;
 
 } // namespace
 
@@ -66,14 +66,17 @@ void worker::run_until_stopped() {
 /// Handles what there is, and what comes while it is worth staying awake: to be woken takes longer than most answers.
 void worker::look_around() {
   auto until = time_point::min();
-  unsigned quiet = 0;
+  unsigned looks = fewest_looks;
   while (!ending_) {
     bool seen = look();
-    for (unsigned i = 1; i < looks_at_sources && !sources_.empty(); ++i) seen |= look();
-    if (run_handlers() || seen) {
+    for (unsigned i = 1; i < (seen ? fewest_looks : looks) && !sources_.empty() && !posted_; ++i) seen |= look();
+    const bool idle = !run_handlers() && !seen;
+    looks = idle ? std::min(2 * looks, most_looks) : fewest_looks;
+    if (!idle) {
       until = time_point::min();
     } else if (poll_ == poll_mode::spin && channels_ > 0) {
-      if (++quiet % rounds_before_yield == 0) std::this_thread::yield();
+      // Two that spin on one processor would else wait for each other's time slice.
+      if (looks == most_looks) std::this_thread::yield();
     } else if (until == time_point::min()) {
       until = clock::now() + spin_;
     } else if (clock::now() >= until) {
@@ -84,6 +87,7 @@ void worker::look_around() {
 
 /// What is ready; whether there was something.
 bool worker::run_handlers() {
+  posted_ = false;
   polling_ = true;
   const bool any = context_.poll() > 0;
   polling_ = false;

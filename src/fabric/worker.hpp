@@ -118,7 +118,8 @@ private:
   bool again_ = false;   ///< the scheduler needs another batch
   bool polling_ = false; ///< run_handlers is on the stack
   std::atomic<bool> stopped_ = false;
-  std::atomic<int> posting_ = 0; ///< calls of post() that may not know yet that it has stopped
+  std::atomic<bool> posted_ = false; ///< work waits that post() was given
+  std::atomic<int> posting_ = 0;     ///< calls of post() that may not know yet that it has stopped
   std::vector<std::string> complaints_;
   std::thread thread_;
 };
@@ -149,7 +150,10 @@ void worker::run(Work&& work) {
 template <class Work>
 void worker::post(Work&& work) {
   ++posting_;
-  if (!stopped_) boost::asio::post(context_, std::forward<Work>(work));
+  if (!stopped_) {
+    boost::asio::post(context_, std::forward<Work>(work));
+    posted_ = true;
+  }
   --posting_;
 }
 

@@ -250,11 +250,11 @@ private:
   void schedule(operation& op);
   void expired(operation& op);
 
-  [[nodiscard]] lane_state* state_of(lane on) noexcept;
+  [[nodiscard]] lane_state* state_of(lane on) noexcept { return by_lane_[static_cast<std::size_t>(on)]; }
   [[nodiscard]] lane_state& state_of(const operation& op) noexcept { return *state_of(op.terms.carries); }
   /// Of a lane of this engine.
   [[nodiscard]] channel_state& channel_of(wire::place at);
-  channel_state& message_channel() { return channel_of(lanes_.front().on); }
+  channel_state& message_channel() noexcept { return *lanes_.front().channels.front(); }
   [[nodiscard]] std::size_t channels_of(lane on) const noexcept;
   void want_channel(channel_state& of);
   void want_channels(lane_state& on);
@@ -266,6 +266,7 @@ private:
   const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
   time_point now_{};
   std::deque<lane_state> lanes_;
+  std::array<lane_state*, lane_count> by_lane_{}; ///< null: of another engine
   using operation_map = std::unordered_map<operation_id, std::unique_ptr<operation>>;
   operation_map operations_;
   std::vector<operation_map::node_type> spare_; ///< ended operations, for reuse

@@ -15,7 +15,10 @@ constexpr std::size_t most_spare = 64;
 engine::engine(host& actions, lanes::scheduler& rail, const tunables& limits, std::span<const lane> lanes, bool dialled)
     : host_(actions), rail_(rail), limits_(limits), id_bit_(dialled ? 0 : accepting_end),
       outbox_(limits.message_window) {
-  for (const auto on : lanes) lanes_.emplace_back(*this, on);
+  for (const auto on : lanes) {
+    by_lane_[static_cast<std::size_t>(on)] = &lanes_.emplace_back(*this, on);
+    std::ignore = channel_of(on);
+  }
 }
 
 engine::~engine() {
@@ -24,6 +27,7 @@ engine::~engine() {
 
 engine::channel_state& engine::channel_of(wire::place at) {
   auto& all = state_of(at.carries)->channels;
+  if (at.number < all.size()) return *all[at.number];
   while (all.size() <= at.number) {
     const auto next = static_cast<std::uint8_t>(all.size());
     all.push_back(std::make_unique<channel_state>());
@@ -35,13 +39,6 @@ engine::channel_state& engine::channel_of(wire::place at) {
 /// How many channels this end wants for the slices of a lane; the peer may open more.
 std::size_t engine::channels_of(lane on) const noexcept {
   return on == lane::bulk ? limits_.lane_bulk_channels : 1;
-}
-
-engine::lane_state* engine::state_of(lane on) noexcept {
-  for (auto& state : lanes_) {
-    if (state.on == on) return &state;
-  }
-  return nullptr;
 }
 
 operation* engine::find(operation_id id) noexcept {
@@ -232,7 +229,8 @@ void engine::finish(operation& op) {
   ++counters_.operations_ended;
   auto node = operations_.extract(op.id);
   if (spare_.size() == most_spare) return;
-  op = operation{};
+  std::destroy_at(&op);
+  std::construct_at(&op);
   spare_.push_back(std::move(node));
 }
 

@@ -39,9 +39,13 @@ result<void> queues::create(const tunables& limits) {
     return error(code == ENOMEM ? errc::out_of_memory : errc::os_failure,
                  fmt::format("rail {}: {}: {}", rail_.name, what, std::strerror(code)));
   };
-  slots_ = std::min<std::uint32_t>(limits.verbs_receive_slots, static_cast<std::uint32_t>(rail_.device.max_srq_wr));
+  // Beyond those that peers may use there are as many as wait to be posted again at most.
+  constexpr std::uint32_t waiting = most_at_once;
+  const auto posted =
+      std::min(limits.verbs_receive_slots + waiting, static_cast<std::uint32_t>(rail_.device.max_srq_wr));
+  slots_ = posted - std::min(posted, waiting);
   credits_ = slots_;
-  const std::size_t receive_bytes = slots_ * slot_size;
+  const std::size_t receive_bytes = posted * slot_size;
   const std::size_t send_bytes = limits.verbs_send_slots * slot_size;
   memory_.resize(receive_bytes + send_bytes);
   receive_memory_ = {by_.reg_mr(rail_.domain.get(), memory_.data(), receive_bytes, IBV_ACCESS_LOCAL_WRITE), {&by_}};
@@ -58,16 +62,16 @@ result<void> queues::create(const tunables& limits) {
   error_code refused;
   wake_.assign(events_->fd, refused);
   if (refused) return error(errc::os_failure, fmt::format("rail {}: {}", rail_.name, refused.message()));
-  reserved_ = slots_;
-  capacity_ = std::min(slots_ + 4 * limits.verbs_send_depth, static_cast<std::uint32_t>(rail_.device.max_cqe));
+  reserved_ = posted;
+  capacity_ = std::min(posted + 4 * limits.verbs_send_depth, static_cast<std::uint32_t>(rail_.device.max_cqe));
   completions_ = {by_.create_cq(rail_.context, static_cast<int>(capacity_), nullptr, events_.get(), 0), {&by_}};
   if (!completions_) return failed("create_cq");
   ibv_srq_init_attr wanted{};
-  wanted.attr.max_wr = slots_;
+  wanted.attr.max_wr = posted;
   wanted.attr.max_sge = 1;
   receives_ = {by_.create_srq(rail_.domain.get(), &wanted), {&by_}};
   if (!receives_) return failed("create_srq");
-  for (std::uint32_t slot = 0; slot < slots_; ++slot) used_.push_back(slot);
+  for (std::uint32_t slot = 0; slot < posted; ++slot) used_.push_back(slot);
   post_receives();
   return {};
 }
@@ -153,6 +157,8 @@ void queues::wake_starved() {
 
 bool queues::fetch() {
   if (fetched_count_ > 0) return true;
+  // Not sooner: whoever was delivered something answers first.
+  if (!used_.empty()) post_receives();
   const int count = by_.poll_cq(completions_.get(), static_cast<int>(fetched_.size()), fetched_.data());
   fetched_count_ = count > 0 ? static_cast<std::size_t>(count) : 0;
   return fetched_count_ > 0;
@@ -177,7 +183,6 @@ void queues::deliver() {
     }
     used_.push_back(slot);
   }
-  post_receives();
   wake_starved();
 }
 

@@ -69,7 +69,7 @@ public:
   [[nodiscard]] bool arm() override;
 
 private:
-  static constexpr std::size_t most_at_once = 64;
+  static constexpr std::size_t most_at_once = 64; ///< completions
 
   queues(const rail& on, boost::asio::any_io_executor thread);
   [[nodiscard]] result<void> create(const tunables& limits);
@@ -94,7 +94,7 @@ private:
   std::vector<std::uint32_t> used_; ///< receive slots to be posted again
   bool armed_ = false;
 
-  std::uint32_t slots_ = 0;
+  std::uint32_t slots_ = 0;                ///< for receiving, that peers may use
   std::atomic<std::uint32_t> credits_ = 0; ///< receive slots that no peer may use
   std::atomic<std::uint32_t> pairs_ = 0;
   std::mutex mutex_;           ///< guards what follows
