@@ -1,7 +1,8 @@
 # What the scripts of this folder share: the programs measured, the table, the JSON document and the verdict. A line is a
 # figure of Weft against one of a peer (or a bound); it holds if the median over the rounds does. Exit codes: 0 every line
-# holds, 1 one does not, 3 the run was disturbed (a peer's own figures differ by more than a factor of two, or what the line
-# says, between the quartiles of the rounds) or something could not be measured.
+# holds, 1 one does not, 3 the run was disturbed or something could not be measured. Disturbed: the quartiles of the ratios
+# differ by more than a factor of two (what slows both sides of a round leaves its ratio alone), or, where a line says so,
+# those of the peer's own figures by more than it says.
 import argparse
 import json
 import os
@@ -118,9 +119,9 @@ class Line:
     """`weft` and `peer` hold a figure a round; `at_least` or `at_most` bounds weft / peer, or weft itself without one."""
 
     def __init__(self, name, unit, at_least=None, at_most=None, against="", note="",
-                 disturbed=DISTURBED):
+                 peer_differs=None):
         self.name, self.unit, self.at_least, self.at_most = name, unit, at_least, at_most
-        self.against, self.note, self.disturbed = against, note, disturbed
+        self.against, self.note, self.peer_differs = against, note, peer_differs
         self.weft, self.peer = [], []
 
     def add(self, weft, peer=None):
@@ -141,8 +142,8 @@ class Line:
         value = statistics.median(self.values)
         good = (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
         if self.peer and len(self.peer) > 3:
-            low, high = quartiles(self.peer)
-            if low <= 0 or high / low > self.disturbed:
+            low, high = quartiles(self.peer if self.peer_differs else self.values)
+            if low <= 0 or high / low > (self.peer_differs or DISTURBED):
                 return "disturbed"
         return "holds" if good else "FAILS"
 

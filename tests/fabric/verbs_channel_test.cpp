@@ -83,6 +83,7 @@ struct rig {
     made->most_parts = 4;
     made->peer_credits = credits;
     made->peer_address = "10.0.0.2:7000";
+    made->gid_index = 3;
     end = made.get();
     channel = std::make_shared<verbs::channel>(
         std::move(made), context.get_executor(), lane::bulk, 3, events, events,
@@ -363,7 +364,8 @@ TEST_CASE("records are told as slices that have landed") {
   CHECK(with.events.landed[0].index == 4);
 }
 
-TEST_CASE("every status but success fails the channel once, with a name, the rail, the queue pair and the peer") {
+TEST_CASE(
+    "every status but success fails the channel once, with a name, the rail, its GID, the queue pair and the peer") {
   for (int status = IBV_WC_LOC_LEN_ERR; status <= IBV_WC_TM_RNDV_INCOMPLETE; ++status) {
     CAPTURE(status);
     rig with;
@@ -381,7 +383,7 @@ TEST_CASE("every status but success fails the channel once, with a name, the rai
     REQUIRE(with.events.failures.size() == 1);
     const auto& why = with.events.failures[0];
     CHECK(why == errc::path_failed);
-    for (const auto* part : {"fake0:1", "queue pair 100", "10.0.0.2:7000", "vendor error"}) {
+    for (const auto* part : {"fake0:1", "GID index 3", "queue pair 100", "10.0.0.2:7000", "vendor error"}) {
       CHECK(why.where().find(part) != std::string::npos);
     }
     CHECK(why.where().find(ibv_wc_status_str(static_cast<ibv_wc_status>(status))) != std::string::npos);

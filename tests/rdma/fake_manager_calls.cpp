@@ -146,6 +146,10 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
     if (attributes->qp_state == IBV_QPS_RTR) {
       attributes->dest_qp_num = static_cast<identity&>(*id).peer_pair;
       *mask |= IBV_QP_DEST_QPN;
+      auto* gid = attributes->ah_attr.grh.dgid.raw; // an IPv4 address in IPv6
+      const auto address = address_of(static_cast<identity&>(*id).on->rail);
+      gid[10] = gid[11] = 0xff;
+      std::memcpy(gid + 12, &address, sizeof address);
     }
     return 0;
   };

@@ -87,8 +87,9 @@ void channel::fail(errc code, std::string why) {
 std::string channel::describe(const ibv_wc& completion) const {
   const auto own_fault = completion.status == IBV_WC_LOC_LEN_ERR || completion.status == IBV_WC_LOC_QP_OP_ERR ||
                          completion.status == IBV_WC_LOC_PROT_ERR;
-  return fmt::format("rail {}, queue pair {} to {}: {} (vendor error {:#x}){}", queues_->on().name, completion.qp_num,
-                     endpoint_->peer_address, ibv_wc_status_str(completion.status), completion.vendor_err,
+  return fmt::format("rail {}, GID index {}, queue pair {} to {}: {} (vendor error {:#x}){}", queues_->on().name,
+                     endpoint_->gid_index, completion.qp_num, endpoint_->peer_address,
+                     ibv_wc_status_str(completion.status), completion.vendor_err,
                      own_fault ? "; this is a fault of this end" : "");
 }
 

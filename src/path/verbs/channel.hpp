@@ -50,7 +50,8 @@ struct endpoint {
   std::size_t peer_rail = 0;      ///< which of the keys in a grant it needs
   std::uint32_t peer_credits = 0; ///< messages that the peer takes at the beginning
   std::string peer_address;
-  bool accepted = false; ///< by this end, with `answer`
+  std::uint8_t gid_index = 0; ///< of the rail's GID that its packets come from
+  bool accepted = false;      ///< by this end, with `answer`
   greeting answer;
   /// Called on the thread that sets up connections; set before it can be.
   std::function<void(event happened, const std::string& why)> on_event;

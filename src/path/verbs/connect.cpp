@@ -452,7 +452,6 @@ void connector::accept_here(connection_id id, const greeting& said, rdma_conn_pa
   of.answer = said;
   of.answer.rail = static_cast<std::uint8_t>(of.shared->on().index);
   of.answer.credits = queues::least_credits;
-  of.peer_address = fmt::format("rail {} of the peer", said.rail);
   of.id = std::move(id);
   live_[of.id.get()] = {&of, false, {}};
   ready({}, std::move(*made));

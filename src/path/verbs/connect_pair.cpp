@@ -110,6 +110,8 @@ result<void> connector::make_ready(endpoint& of, rdma_cm_id& id, lane on, const 
   attributes.ah_attr.grh.traffic_class = traffic_class_of(on);
   attributes.ah_attr.sl = static_cast<std::uint8_t>(traffic_class_of(on) >> 5);
   mask |= IBV_QP_MIN_RNR_TIMER | IBV_QP_MAX_DEST_RD_ATOMIC;
+  of.gid_index = attributes.ah_attr.grh.sgid_index;
+  if (of.peer_address.empty()) of.peer_address = address_of(attributes.ah_attr.grh.dgid).to_string();
   if (const int code = by_.modify_qp(of.pair.get(), &attributes, mask); code != 0)
     return failed("modify_qp to RTR", code);
   attributes = {};
