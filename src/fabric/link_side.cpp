@@ -56,7 +56,7 @@ void link_side::drop(wire::place at, std::uint32_t epoch) {
   if (here.next && here.next->epoch() == epoch) channel_failed(at, epoch, why);
 }
 
-/// Closes the lane's channel, which is the fence of this end. Where a reason is given the session hears of it.
+/// Closes the channel, which is the fence of this end. Where a reason is given the session hears of it.
 void link_side::take_down(wire::place at, std::optional<error> lost) {
   auto& here = of(at);
   here.closing = std::exchange(here.up, nullptr);

@@ -18,9 +18,9 @@
 
 namespace weft::fabrics {
 
-/// A handler with its executor kept alive, that runs there exactly once and never inside the call that began its
-/// operation. `thread` completes it, and is where a handler without an executor runs. One that is destroyed before it
-/// was completed, because its fabric has ended, completes with `closed`.
+/// A handler, with an executor of its own kept alive, that runs there exactly once and never inside the call that began
+/// its operation. `thread` completes it, and is where a handler without an executor runs. One that is destroyed before
+/// it was completed, because its fabric has ended, completes with `closed`.
 template <class... Result>
 class pending {
 public:

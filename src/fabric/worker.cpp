@@ -13,10 +13,14 @@ namespace {
 
 /// Bytes the scheduler may hand to the network before arrivals get their turn.
 constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
-/// Looks at the completion queues for one at the context, which costs a lock and a system call. They become more, up to
-/// some microseconds, while nothing happens: what arrives waits for a look, and not for a system call before it.
+/// Looks at a completion queue for one at the context, which costs a lock and a system call. They become more, up to
+/// some microseconds of them, while nothing happens: what arrives waits for a look, and not for a system call before
+/// it.
 constexpr unsigned fewest_looks = 16;
 constexpr unsigned most_looks = 256;
+/// Looks without a result after which a spinning thread lets others run: two on one processor would else wait for each
+/// other's time slice.
+constexpr unsigned looks_before_yield = 64;
 
 } // namespace
 
@@ -67,16 +71,23 @@ void worker::run_until_stopped() {
 void worker::look_around() {
   auto until = time_point::min();
   unsigned looks = fewest_looks;
+  unsigned quiet = 0; ///< looks since something happened, or others were let run
   while (!ending_) {
+    const auto queues = static_cast<unsigned>(sources_.size());
     bool seen = look();
-    for (unsigned i = 1; i < (seen ? fewest_looks : looks) && !sources_.empty() && !posted_; ++i) seen |= look();
-    const bool idle = !run_handlers() && !seen;
-    looks = idle ? std::min(2 * looks, most_looks) : fewest_looks;
-    if (!idle) {
+    for (auto i = queues; queues > 0 && i < (seen ? fewest_looks : looks) && !posted_; i += queues) seen |= look();
+    if (run_handlers() || seen) {
       until = time_point::min();
-    } else if (poll_ == poll_mode::spin && channels_ > 0) {
-      // Two that spin on one processor would else wait for each other's time slice.
-      if (looks == most_looks) std::this_thread::yield();
+      looks = fewest_looks;
+      quiet = 0;
+      continue;
+    }
+    quiet += looks;
+    if (queues > 0) looks = std::min(2 * looks, most_looks);
+    if (poll_ == poll_mode::spin && channels_ > 0) {
+      if (quiet < looks_before_yield) continue;
+      quiet = 0;
+      std::this_thread::yield();
     } else if (until == time_point::min()) {
       until = clock::now() + spin_;
     } else if (clock::now() >= until) {

@@ -10,7 +10,7 @@
 
 namespace weft::lanes {
 
-/// Something with bytes to send on one lane: the slices that one link has for one channel.
+/// Something with bytes to send on one lane: the slices that one link has for it.
 class flow {
 public:
   /// Sends about `quantum` bytes or less; returns how many. 0 means that it cannot go on now: it is taken off the

@@ -138,8 +138,6 @@ public:
 
   [[nodiscard]] const engine_counters& counters() const noexcept { return counters_; }
   [[nodiscard]] std::size_t outstanding() const noexcept { return operations_.size(); }
-  /// Memory that the peer may write for `transfer` now; null when it is not open. For one-sided channels in sim.
-  [[nodiscard]] const memory::piece_list* granted(operation_id transfer) const noexcept;
 
 private:
   /// The slices that arrive on one channel, one at a time.
@@ -147,7 +145,6 @@ private:
     wire::frame_header header;
     std::uint32_t done = 0;
     std::uint32_t crc = 0;
-    bool active = false;
     operation* into = nullptr; ///< whose memory takes the bytes; null: nobody wants them
   };
 
@@ -217,6 +214,7 @@ private:
   void progress_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void cancel_arrived(const wire::frame_header& header);
   void fence_arrived(const wire::frame_header& header);
+  bool check_outbox();
   void push_response(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload,
                      bool data_sent);
   void broken(std::string what);

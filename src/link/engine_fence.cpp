@@ -12,9 +12,14 @@ void engine::stop(operation& op, const error& why) {
   op.ending.where = why.where();
   op.ending.maybe_executed = op.ours;
   op.ending.bytes = op.in ? op.in->verified_bytes : 0;
-  if (op.ours && !op.answered)
-    push(wire::frame_type::cancel, op.id).header.code = static_cast<std::uint32_t>(why.code());
   const bool moved = op.now == phase::moving;
+  // Whoever writes here hears of it at once, before it may use another channel.
+  if (op.ours && !op.answered) {
+    push(wire::frame_type::cancel, op.id).header.code = static_cast<std::uint32_t>(why.code());
+  } else if (!op.ours && op.in && !op.answered && !op.peer_gone) {
+    push_response(op.id, why.code(), why.where(), {}, moved);
+    op.answered = true;
+  }
   op.now = phase::stopping;
   op.fence_due = deadline_after(now_, limits_.fence_timeout);
   forget_in_lane(op);
@@ -29,16 +34,19 @@ void engine::stop(operation& op, const error& why) {
 void engine::post_markers(operation& op) {
   const bool sends = op.ours == (op.terms.kind == wire::operation_kind::write);
   if (!sends || op.terms.kind == wire::operation_kind::request) return;
-  if (op.out && (op.out->posts > 0 || std::exchange(op.out->marked, true))) return; // sent() comes back here
+  if (op.out && op.out->posts > 0) return; // sent() comes back here
+  if (std::exchange(op.marked, true)) return;
   for (const auto& each : state_of(op).channels) {
     if (each->channel == nullptr || !each->one_sided) continue;
-    // A channel takes a marker even when it takes nothing else.
-    std::ignore = each->channel->post_message({.type = wire::frame_type::marker,
-                                               .epoch = each->channel->epoch(),
-                                               .received = received_,
-                                               .transfer = op.id,
-                                               .argument = op.out ? op.out->used : channel_set{0}},
-                                              {});
+    // A channel takes a marker when it takes nothing else, as long as its peer takes anything.
+    if (!each->channel->post_message({.type = wire::frame_type::marker,
+                                      .epoch = each->channel->epoch(),
+                                      .received = received_,
+                                      .transfer = op.id,
+                                      .argument = op.out ? op.out->used : channel_set{0}},
+                                     {})) {
+      broken("transfers are stopped without end, and nothing of that is taken");
+    }
   }
 }
 
@@ -83,7 +91,7 @@ void engine::force_fence(operation& op) {
     if (op.out->posts_on[number] > 0) holding |= only(number);
   }
   for (const auto& each : state_of(op).channels) {
-    if ((holding & only(each->at.number)) == 0 || each->channel == nullptr) continue;
+    if ((holding & only(each->at.number)) == 0 || each->channel == nullptr || each->closing) continue;
     ++counters_.forced_fences;
     each->forced = true;
     close(*each);
@@ -141,6 +149,7 @@ void engine::channel_up(wire::place at, path::channel& opened) {
     message.header.code = older;
     message.header.argument = opened.epoch();
     state.fenced_here = older;
+    check_outbox();
   }
   if (&state == &message_channel()) outbox_.rewind();
   resend_after_fence(state);
@@ -153,8 +162,8 @@ void engine::channel_down(wire::place at) {
   state.channel = nullptr;
   state.incoming = {};
   state.unverified = 0;
-  state.stranded = true;
-  state.stranded_epoch = state.last_epoch;
+  // One that came up while an older one was not fenced has carried nothing.
+  if (!std::exchange(state.stranded, true)) state.stranded_epoch = state.last_epoch;
   const bool forced = std::exchange(state.forced, false);
   const bool others_send =
       std::any_of(in_lane.channels.begin(), in_lane.channels.end(), [](const auto& each) { return may_send(*each); });
@@ -165,21 +174,26 @@ void engine::channel_down(wire::place at) {
   for (auto& [id, op] : operations_) {
     if (op->terms.carries != at.carries || (!op->out && !op->in)) continue;
     if (op->out) op->out->posts -= std::exchange(op->out->posts_on[at.number], 0);
+    // Its sender has stopped: nothing of it comes over a successor.
+    if (op->marked_on != 0 || op->now == phase::stopping) op->marked_on |= only(at.number);
     if (op->fencing()) {
       stopped.push_back(op.get());
     } else if (op->now == phase::moving) {
       if (op->in) push_progress(*op);
       needed = true;
-      if (forced) ++counters_.collateral;
+      const bool carried = !op->out || (op->out->used & only(at.number)) != 0;
+      if (forced && carried) ++counters_.collateral;
     }
   }
   auto& message = push(wire::frame_type::channel_fenced, 0);
   message.header.index = at.index();
   message.header.code = state.last_epoch;
   state.fenced_here = state.last_epoch;
+  check_outbox();
+  // The peer may have said before that it has fenced it.
+  resend_after_fence(state);
   for (auto* op : stopped) {
     if (op->now == phase::stopping) {
-      op->marked_on |= only(at.number);
       post_markers(*op);
       try_finish_stop(*op);
     } else if (!op->out || op->out->posts == 0) {
@@ -190,7 +204,7 @@ void engine::channel_down(wire::place at) {
 }
 
 void engine::fence_arrived(const wire::frame_header& header) {
-  if (header.index >= wire::place_count) return broken("channel_fenced for an unknown place");
+  if (!wire::place::is_one(header.index)) return broken("channel_fenced for an unknown place");
   const auto at = wire::place::at(header.index);
   if (state_of(at.carries) == nullptr) return broken("channel_fenced for a lane of another thread");
   auto& state = channel_of(at);

@@ -38,7 +38,7 @@ engine::channel_state& engine::channel_of(wire::place at) {
 
 /// How many channels this end wants for the slices of a lane; the peer may open more.
 std::size_t engine::channels_of(lane on) const noexcept {
-  return on == lane::bulk ? limits_.lane_bulk_channels : 1;
+  return std::min<std::size_t>(limits_.lane_bulk_channels, wire::most_channels_of(on));
 }
 
 operation* engine::find(operation_id id) noexcept {
@@ -52,12 +52,6 @@ operation& engine::add(operation_id id) {
   spare_.pop_back();
   node.key() = id;
   return *operations_.insert(std::move(node)).position->second;
-}
-
-const memory::piece_list* engine::granted(operation_id transfer) const noexcept {
-  const auto found = operations_.find(transfer);
-  if (found == operations_.end() || !found->second->in || found->second->now != phase::moving) return nullptr;
-  return &found->second->in->pieces;
 }
 
 bool engine::fits(const operation& op) const noexcept {

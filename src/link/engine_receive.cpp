@@ -37,7 +37,7 @@ bool engine::slice_may_come(const channel_state& on, const wire::frame_header& h
 
 void engine::slice_began(wire::place at, const wire::frame_header& header) {
   auto& state = channel_of(at);
-  state.incoming = {.header = header, .active = true};
+  state.incoming = {.header = header};
   if (!slice_may_come(state, header)) return;
   auto* op = receiving(header);
   if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header))) {
@@ -68,7 +68,6 @@ void engine::slice_grew(wire::place at, std::size_t bytes) {
   }
   arriving.done += static_cast<std::uint32_t>(bytes);
   if (arriving.done < arriving.header.body_length) return;
-  arriving.active = false;
   if (auto* op = std::exchange(arriving.into, nullptr)) check_slice(*op, arriving.header, arriving.crc);
 }
 

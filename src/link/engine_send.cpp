@@ -57,6 +57,7 @@ engine::channel_state* engine::carrier_for_slice(const lane_state& on) noexcept 
 }
 
 std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
+  if (broken_) return 0;
   std::uint64_t total = 0;
   operation* served = nullptr;
   channel_set fed = 0;
@@ -220,8 +221,10 @@ void engine::resend_after_fence(channel_state& of) {
 /// What the channel in this place carried.
 void engine::collect_missing(operation& op, std::uint8_t number) {
   auto& out = *op.out;
-  // Those that it was refused before are among what follows.
-  std::erase_if(out.again, [&out, number](std::uint32_t index) { return out.carriers.of(index) == number; });
+  // Those that were refused on it are among what follows.
+  std::erase_if(out.again, [&out, number](std::uint32_t index) {
+    return out.carriers.of(index) == number || out.verified.test(index);
+  });
   const auto others = out.again.size();
   out.unverified = 0;
   for (auto index = out.next; index-- > 0;) {

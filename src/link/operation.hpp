@@ -111,7 +111,6 @@ struct sender {
   channel_set used = 0;    ///< channels that carried some of it and are not fenced at the peer
   std::uint32_t posts = 0; ///< slices that a channel still reads
   std::array<std::uint32_t, wire::most_channels> posts_on{}; ///< of these, by the channel
-  bool marked = false;                                       ///< the markers behind its last slices are posted
   round_place place;
 
   [[nodiscard]] bool has_slices() const noexcept { return !again.empty() || next < verified.size(); }
@@ -158,6 +157,7 @@ struct operation : timed {
   channel_set fence_on = 0;               ///< stopping: channels whose markers prove the fence, those up when it began
   channel_set carried_by = everywhere;    ///< channels on which the sender's marker must come: all until one told
   channel_set marked_on = 0;              ///< those on which nothing of it comes any more
+  bool marked = false;                    ///< the markers behind its last slices were posted here
 
   time_point deadline = time_point::max();
   duration stall = duration::max();

@@ -146,7 +146,7 @@ bool session::resumed(const wire::hello& peer) {
 
 void session::frame_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
   if (state_ == session_state::ended) return;
-  const bool known_place = header.index < wire::place_count;
+  const bool known_place = wire::place::is_one(header.index);
   const auto at = wire::place::at(header.index);
   switch (header.type) {
     case wire::frame_type::hello_answer: return hello_answered(body);

@@ -1,6 +1,6 @@
 // What a path is to the engine above it: channels that carry messages and slices and know nothing of transfers, retries
 // or policy. A channel belongs to one lane and to the thread of its engine; none of these calls blocks or allocates per
-// slice. Backends: tcp/, sim/.
+// slice. Backends: tcp/, verbs/, sim/.
 #pragma once
 
 #include "memory/granted.hpp"
@@ -42,7 +42,7 @@ public:
   [[nodiscard]] virtual std::uint32_t epoch() const noexcept = 0;
 
   /// Copies a frame without payload memory of its own (anything but a slice) behind those posted before. False: no
-  /// room, nothing was taken; listener::writable follows. Takes markers when it takes nothing else.
+  /// room, nothing was taken; listener::writable follows. Takes many more markers than other frames.
   [[nodiscard]] virtual bool post_message(const wire::frame_header& header, std::span<const std::byte> body) = 0;
 
   /// Whether post_slice would take a slice now. False counts as a refusal: listener::writable follows.

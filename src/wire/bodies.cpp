@@ -68,7 +68,7 @@ result<channel_hello> decode_channel_hello(std::span<const std::byte> body) {
   value.session = in.id();
   const auto index = in.integer<std::uint8_t>();
   value.epoch = in.integer<std::uint32_t>();
-  if (!in.ok() || index >= place_count || value.epoch == 0) return malformed("channel hello");
+  if (!in.ok() || !place::is_one(index) || value.epoch == 0) return malformed("channel hello");
   value.at = place::at(index);
   return value;
 }

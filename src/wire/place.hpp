@@ -12,6 +12,10 @@ namespace weft::wire {
 
 /// Of one lane of a link, at once.
 inline constexpr std::size_t most_channels = 8;
+/// Small messages and what little goes beside bulk have no use for more than one.
+[[nodiscard]] constexpr std::size_t most_channels_of(lane on) noexcept {
+  return on == lane::bulk ? most_channels : 1;
+}
 inline constexpr std::size_t place_count = most_channels * lane_count;
 
 struct place {
@@ -27,6 +31,10 @@ struct place {
   }
   [[nodiscard]] static constexpr place at(std::uint32_t index) noexcept {
     return {static_cast<lane>(index % lane_count), static_cast<std::uint8_t>(index / lane_count)};
+  }
+
+  [[nodiscard]] static constexpr bool is_one(std::uint32_t index) noexcept {
+    return index < place_count && at(index).number < most_channels_of(at(index).carries);
   }
 
   friend auto operator<=>(const place&, const place&) = default;

@@ -94,6 +94,48 @@ TEST_CASE("what a lost channel carried goes again once the peer has fenced it, t
   CHECK(end.engine_.counters().slices_resent == 3);
 }
 
+TEST_CASE("what a lost channel carried goes again also when the peer had fenced it first") {
+  two end;
+  end.supply(8 * 65536);
+  end.hear({.type = frame_type::channel_fenced, .index = second.index(), .code = 7});
+  CHECK(end.closed == std::vector<wire::place>{second});
+  CHECK(end.data.slices.size() == 4); // the channel still reads
+  end.engine_.channel_down(second);
+  end.settle();
+  CHECK(two::indices(end.data).size() == 8);
+}
+
+TEST_CASE("a successor that has carried nothing does not hold up what its predecessor carried") {
+  two end;
+  end.supply(8 * 65536);
+  end.engine_.channel_down(second);
+  end.other.epoch_ = 8;
+  end.engine_.channel_up(second, end.other);
+  end.engine_.channel_down(second);
+  end.settle();
+  CHECK(end.data.slices.size() == 4);
+  end.hear({.type = frame_type::channel_fenced, .index = second.index(), .code = 7});
+  CHECK(two::indices(end.data).size() == 8);
+}
+
+TEST_CASE("a peer that verifies what it refused loses nothing but its own order") {
+  two end;
+  end.memory.resize(32 * 65536);
+  end.supply(32 * 65536); // twice the window
+  const auto index = end.other.slices[0].index;
+  end.engine_.channel_down(lane::bulk); // so that nothing goes again at once
+  end.engine_.channel_down(second);
+  end.hear_progress(theirs, {{index, 1, true}});
+  end.hear_progress(theirs, {{index, 1, false}});
+  end.hear({.type = frame_type::channel_fenced, .index = second.index(), .code = 7});
+  end.hear({.type = frame_type::channel_fenced, .index = wire::place(lane::bulk).index(), .code = 1});
+  end.other.slices.clear();
+  end.other.epoch_ = 8;
+  end.engine_.channel_up(second, end.other);
+  end.settle();
+  CHECK(end.other.slices.size() == 16); // the window, and no more
+}
+
 TEST_CASE("a one-sided channel carries nothing before the peer has said that it knows it") {
   two end(true);
   end.supply(4 * 65536);
@@ -200,4 +242,48 @@ TEST_CASE("a sender names a lost channel until the peer has fenced it") {
   end.hear({.type = frame_type::cancel, .transfer = theirs});
   REQUIRE(end.data.of(frame_type::marker).size() == 1);
   CHECK(end.data.of(frame_type::marker)[0].argument == (fenced ? 0 : 2));
+}
+
+TEST_CASE("a sender that is stopped twice has said what it used once") {
+  two end(true);
+  end.hear_up(second, 7);
+  end.supply(2 * 65536);
+  end.engine_.sent(second, theirs);
+  end.engine_.sent(second, theirs);
+  end.engine_.respond(theirs, errc::os_failure, "disk", {});
+  end.settle();
+  end.hear({.type = frame_type::cancel, .transfer = theirs});
+  REQUIRE(end.data.of(frame_type::marker).size() == 1);
+  CHECK(end.data.of(frame_type::marker)[0].argument == 2);
+}
+
+TEST_CASE("a fence does not wait for a successor of a channel that the sender has named") {
+  two end(true);
+  const auto id = end.begin(wire::operation_kind::read, 4 * 65536);
+  end.engine_.frame_arrived(lane::bulk, {.type = frame_type::marker, .epoch = 2, .transfer = id, .argument = 3}, {});
+  end.engine_.channel_down(second); // before this end stops
+  end.other.epoch_ = 8;
+  end.engine_.channel_up(second, end.other);
+  end.settle();
+  end.engine_.cancel(id, errc::cancelled);
+  end.settle();
+  CHECK(end.result.value().code == errc::cancelled);
+}
+
+TEST_CASE("whoever writes hears at once that the receiver gives the write up") {
+  two end(true);
+  end.hear_request(wire::operation_kind::write, 4 * 65536);
+  end.engine_.accept_write(theirs, end.pieces(4 * 65536), end.owner());
+  end.settle();
+  end.advance(end.limits.stall_default);
+  const auto told = end.messages.of(frame_type::response);
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].code == static_cast<std::uint32_t>(errc::peer_unresponsive));
+  CHECK_FALSE(end.result.has_value()); // its markers are awaited
+  end.engine_.frame_arrived(lane::bulk, {.type = frame_type::marker, .epoch = 2, .transfer = theirs}, {});
+  end.settle();
+  CHECK(end.result.value().code == errc::peer_unresponsive);
+  end.engine_.respond(theirs, errc::os_failure, "late", {});
+  CHECK(end.messages.of(frame_type::response).size() == 1);
+  CHECK(end.engine_.outstanding() == 0);
 }

@@ -352,9 +352,17 @@ void endpoint::closed(path::sim::end& at) {
   if (const auto where = place_of(at)) channel_is_down(*where);
 }
 
+void endpoint::grant(lane carries, links::operation_id transfer, const memory::piece_list& pieces) {
+  memory::piece_list bare; // keeps nothing alive, as a device does not
+  pieces.for_each(0, pieces.length(), [&bare](std::span<std::byte> part) { bare.add(part); });
+  grants_[{carries == lane::realtime, transfer}] = std::move(bare);
+}
+
 const memory::piece_list* endpoint::granted(path::sim::end& at, std::uint64_t transfer) {
   const auto where = place_of(at);
-  return where ? side_of(where->carries).engine.granted(transfer) : nullptr;
+  if (!where) return nullptr;
+  const auto found = grants_.find({where->carries == lane::realtime, transfer});
+  return found == grants_.end() ? nullptr : &found->second;
 }
 
 } // namespace weft::sim

@@ -8,6 +8,7 @@
 #include "path/sim/connection.hpp"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -59,6 +60,10 @@ public:
   // Connections that arrived for this endpoint.
   [[nodiscard]] bool session_offered(const wire::hello& greeting, const end_pointer& over);
   void channel_offered(wire::place at, std::uint32_t epoch, const end_pointer& over);
+
+  /// What one-sided channels may write for a transfer of the peer's, and do: also after its end, as long as nothing
+  /// fences them.
+  void grant(lane carries, links::operation_id transfer, const memory::piece_list& pieces);
 
   // path::sim::end_owner
   void enter() override;
@@ -126,7 +131,8 @@ private:
   side realtime_;
   side others_;
   std::array<slot, wire::place_count> slots_;
-  std::optional<error> ending_; ///< why the link is being ended
+  std::map<std::pair<bool, links::operation_id>, memory::piece_list> grants_; ///< by engine and transfer
+  std::optional<error> ending_;                                               ///< why the link is being ended
   bool over_ = false;
   bool dead_ = false;
   int depth_ = 0;

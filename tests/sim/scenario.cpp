@@ -120,6 +120,7 @@ void scenario::start(job& which, const pair& over, bool from_dialling) {
                           .start(std::move(asked), std::make_unique<caller_end>([this, &which](links::outcome&& how) {
                                    ended(which, std::move(how));
                                  }));
+    if (which.kind == wire::operation_kind::read) at->grant(which.carries, which.operation, which.local->pieces());
   });
   if (which.cancel_after == duration::max()) return;
   later(*at, which.cancel_after + 1ns, [this, &which](endpoint& calling) {

@@ -56,6 +56,7 @@ void scenario::handle(job& which, endpoint& at, links::operation_id id) {
     if (const auto serving = self.lock()) data_ended(which, *serving, id, std::move(how));
   });
   if (which.kind == wire::operation_kind::write) {
+    at.grant(which.carries, id, which.remote->pieces());
     engine.accept_write(id, which.remote->pieces(), std::move(owner));
   } else {
     which.remote->fill(which.id);

@@ -167,7 +167,8 @@ void channel::end_fence() {
 // Sending.
 
 bool channel::post_message(const wire::frame_header& header, std::span<const std::byte> body) {
-  if (staged_.size() - staged_sent_ > most_staged && header.type != wire::frame_type::marker) {
+  const bool marker = header.type == wire::frame_type::marker;
+  if (staged_.size() - staged_sent_ > (marker ? 4 * most_staged : most_staged)) {
     refused_ = true;
     return false;
   }

@@ -49,8 +49,9 @@ result<greeting> decode_greeting(std::span<const std::byte> data) {
   said.epoch = in.integer<std::uint32_t>();
   said.credits = in.integer<std::uint16_t>();
   said.probes = number == probe_number;
-  if (!in.ok() || carries >= lane_count || (number >= wire::most_channels && !said.probes) || said.epoch == 0 ||
-      said.credits < queues::least_credits || said.rail >= wire::most_rails) {
+  const bool placed =
+      carries < lane_count && (said.probes || number < wire::most_channels_of(static_cast<lane>(carries)));
+  if (!in.ok() || !placed || said.epoch == 0 || said.credits < queues::least_credits || said.rail >= wire::most_rails) {
     return error(errc::protocol_error, "malformed greeting");
   }
   said.at = {static_cast<lane>(carries), said.probes ? std::uint8_t{0} : number};
