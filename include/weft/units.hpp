@@ -97,6 +97,13 @@ private:
 /// The exact value in the largest binary unit that divides it: "256KiB", "1000B". parse_byte_count reads it back.
 [[nodiscard]] WEFT_API std::string to_string(byte_count value);
 
+/// Reads "250MB/s", "1GiB/s" or, in bits, "2Gb/s"; the "/s" may be left out. Bits are decimal, bytes as
+/// parse_byte_count reads them. Errors: invalid_argument, also for what is not a whole number of bytes; too_large.
+[[nodiscard]] WEFT_API result<bytes_per_second> parse_rate(std::string_view text);
+
+/// The exact value in the largest decimal unit that divides it: "250MB/s", "0". parse_rate reads it back.
+[[nodiscard]] WEFT_API std::string format_rate(bytes_per_second value);
+
 /// Decimal, three digits after the point: "12.345 GB/s".
 [[nodiscard]] WEFT_API std::string to_string(bytes_per_second value);
 

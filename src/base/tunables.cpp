@@ -16,6 +16,9 @@ enum class temperature { hot, cold };
 std::string to_text(byte_count value) {
   return to_string(value);
 }
+std::string to_text(bytes_per_second value) {
+  return format_rate(value);
+}
 std::string to_text(std::chrono::nanoseconds value) {
   return format_duration(value);
 }
@@ -43,6 +46,13 @@ std::string to_text(const cpu_list& value) {
 
 result<void> from_text(std::string_view text, byte_count& value) {
   const auto parsed = parse_byte_count(text);
+  if (!parsed) return parsed.error();
+  value = *parsed;
+  return {};
+}
+
+result<void> from_text(std::string_view text, bytes_per_second& value) {
+  const auto parsed = parse_rate(text);
   if (!parsed) return parsed.error();
   value = *parsed;
   return {};
@@ -141,16 +151,35 @@ struct relation {
 };
 
 constexpr relation relations[] = {
-    {"slice.size", "must be a multiple of", "64KiB"},     {"shard.chunk", "must be a multiple of", "64KiB"},
-    {"slice.size", "must not exceed", "transfer.window"}, {"redial.min", "must not exceed", "redial.max"},
-    {"shard.chunk", "must not exceed", "shard.window"},   {"shard.chunk", "must not exceed", "pool.bytes"},
+    {"slice.size", "must be a multiple of", "64KiB"},
+    {"shard.chunk", "must be a multiple of", "64KiB"},
+    {"slice.size", "must not exceed", "transfer.window"},
+    {"redial.min", "must not exceed", "redial.max"},
+    {"shard.chunk", "must not exceed", "shard.window"},
+    {"shard.chunk", "must not exceed", "pool.bytes"},
+    {"lane.realtime.reservation", "must not exceed", "lane.realtime.limit"},
+    {"lane.standard.reservation", "must not exceed", "lane.standard.limit"},
+    {"lane.bulk.reservation", "must not exceed", "lane.bulk.limit"},
+    {"lane.background.reservation", "must not exceed", "lane.background.limit"},
 };
+
+/// A limit of 0 is none.
+constexpr bool fits(bytes_per_second reservation, bytes_per_second limit) {
+  return limit.value() == 0 || reservation <= limit;
+}
 
 constexpr const relation* broken_relation(const tunables& values) {
   const bool holds[] = {
-      values.slice_size % 64_KiB == 0_B,           values.shard_chunk % 64_KiB == 0_B,
-      values.slice_size <= values.transfer_window, values.redial_min <= values.redial_max,
-      values.shard_chunk <= values.shard_window,   values.shard_chunk <= values.pool_bytes,
+      values.slice_size % 64_KiB == 0_B,
+      values.shard_chunk % 64_KiB == 0_B,
+      values.slice_size <= values.transfer_window,
+      values.redial_min <= values.redial_max,
+      values.shard_chunk <= values.shard_window,
+      values.shard_chunk <= values.pool_bytes,
+      fits(values.lane_realtime_reservation, values.lane_realtime_limit),
+      fits(values.lane_standard_reservation, values.lane_standard_limit),
+      fits(values.lane_bulk_reservation, values.lane_bulk_limit),
+      fits(values.lane_background_reservation, values.lane_background_limit),
   };
   static_assert(std::size(holds) == std::size(relations));
   for (std::size_t i = 0; i < std::size(holds); ++i) {

@@ -40,6 +40,18 @@ constexpr unit byte_units[] = {
     {"TB", 1'000'000'000'000},
 };
 
+/// In bits.
+constexpr unit rate_units[] = {
+    {"b", 1}, {"kb", 1'000}, {"Mb", 1'000'000}, {"Gb", 1'000'000'000}, {"Tb", 1'000'000'000'000},
+};
+
+constexpr unit decimal_byte_units[] = {
+    {"B/s", 1},
+    {"kB/s", 1'000},
+    {"MB/s", 1'000'000},
+    {"GB/s", 1'000'000'000},
+};
+
 constexpr unit time_units[] = {
     {"ns", 1},
     {"us", 1'000},
@@ -124,6 +136,25 @@ result<byte_count> parse_byte_count(std::string_view text) {
 
 std::string to_string(byte_count value) {
   return value == byte_count{} ? "0" : format_quantity(value.value(), std::span{byte_units}.subspan(1, 5));
+}
+
+result<bytes_per_second> parse_rate(std::string_view text) {
+  constexpr std::string_view what = "rate (as 250MB/s, or 2Gb/s in bits)";
+  auto quantity = text;
+  if (quantity.ends_with("/s")) quantity.remove_suffix(2);
+  if (!quantity.ends_with('b')) {
+    const auto bytes = parse_quantity(quantity, byte_units, what);
+    if (!bytes) return bytes.error();
+    return bytes_per_second{*bytes};
+  }
+  const auto bits = parse_quantity(quantity, rate_units, what);
+  if (!bits) return bits.error();
+  if (*bits % 8 != 0) return bad_quantity(text, what);
+  return bytes_per_second{*bits / 8};
+}
+
+std::string format_rate(bytes_per_second value) {
+  return value == bytes_per_second{} ? "0" : format_quantity(value.value(), decimal_byte_units);
 }
 
 std::string to_string(bytes_per_second value) {

@@ -25,9 +25,8 @@ constexpr unsigned looks_before_yield = 64;
 } // namespace
 
 worker::worker(const thread_plan& plan, const tunables& limits)
-    : work_(context_.get_executor()), poll_(limits.poll), spin_(limits.poll_spin),
-      rail_({limits.lane_realtime_weight, limits.lane_standard_weight, limits.lane_bulk_weight,
-             limits.lane_background_weight}) {
+    : work_(context_.get_executor()), poll_(limits.poll), spin_(limits.poll_spin), rail_(lanes::policies_of(limits)),
+      rail_timer_(context_) {
   thread_ = std::thread([this] { run_until_stopped(); });
   place(plan);
 }
@@ -175,13 +174,29 @@ void worker::settle() {
     part->touched = false; // an event from here on puts it behind the end of the list
     part->post_gathered();
   }
+  rail_.advance(now_);
   rail_.run(send_turn);
+  wait_for_rail();
   for (const auto& part : touched_) part->flush_channels();
   for (const auto& part : touched_) part->touched = false;
   touched_.clear();
   if (rail_.idle() || std::exchange(again_, true) || !polling_) return;
   // It takes its turn among the handlers: such that post one another would keep look() waiting.
   post([this] { next_turn(); });
+}
+
+/// A lane at its limit goes on by time alone.
+void worker::wait_for_rail() {
+  const auto due = rail_.next_due();
+  if (due >= rail_due_) return;
+  rail_due_ = due;
+  rail_timer_.expires_at(due);
+  rail_timer_.async_wait([this](const error_code& code) {
+    if (code) return;
+    rail_due_ = time_point::max();
+    begin();
+    end();
+  });
 }
 
 } // namespace weft::fabrics

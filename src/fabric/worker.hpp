@@ -10,6 +10,7 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <atomic>
 #include <memory>
@@ -93,6 +94,7 @@ private:
   [[nodiscard]] bool look();
   [[nodiscard]] bool arm_sources();
   void settle();
+  void wait_for_rail();
 
   /// Its queued handlers hold links, and so the fabric: they must go before the context can.
   struct context_type : boost::asio::io_context {
@@ -108,6 +110,8 @@ private:
   const poll_mode poll_;
   const duration spin_;
   lanes::scheduler rail_;
+  boost::asio::steady_timer rail_timer_;
+  time_point rail_due_ = time_point::max();
   std::vector<std::shared_ptr<path::event_source>> sources_;
   std::vector<std::shared_ptr<batched>> touched_;
   time_point now_{};

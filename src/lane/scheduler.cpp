@@ -4,6 +4,15 @@
 #include <utility>
 
 namespace weft::lanes {
+namespace {
+
+/// The time that a rate gives for so many bytes.
+duration time_of(std::uint64_t bytes, std::uint64_t rate) noexcept {
+  return std::chrono::nanoseconds(
+      static_cast<std::int64_t>(1e9 * static_cast<double>(bytes) / static_cast<double>(rate)));
+}
+
+} // namespace
 
 void scheduler::ready(lane on, flow& sender) {
   if (sender.queued_) return;
@@ -25,58 +34,123 @@ void scheduler::remove(lane on, flow& sender) noexcept {
   sender.queued_ = false;
 }
 
+bool scheduler::may_send(std::size_t which) const noexcept {
+  const auto& lane = queues_[which];
+  return !lane.ready.empty() && (policies_[which].limit == 0 || lane.limited_until <= now_);
+}
+
+bool scheduler::others_may_send(std::size_t which) const noexcept {
+  for (std::size_t other = 0; other < lane_count; ++other) {
+    if (other != which && may_send(other)) return true;
+  }
+  return false;
+}
+
 bool scheduler::idle() const noexcept {
-  return std::all_of(queues_.begin(), queues_.end(), [](const queue& lane) { return lane.ready.empty(); });
+  return !others_may_send(lane_count);
+}
+
+time_point scheduler::next_due() const noexcept {
+  auto due = time_point::max();
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    if (!queues_[i].ready.empty() && policies_[i].limit != 0) due = std::min(due, queues_[i].limited_until);
+  }
+  return due;
+}
+
+/// Notes what a lane has sent.
+void scheduler::charge(std::size_t which, std::uint64_t bytes) noexcept {
+  auto& lane = queues_[which];
+  const auto& has = policies_[which];
+  const auto earliest = now_ - longest_lag;
+  if (has.limit != 0) lane.limited_until = std::max(lane.limited_until, earliest) + time_of(bytes, has.limit);
+  if (has.reservation != 0) {
+    lane.reserved_at = std::max(lane.reserved_at, earliest) + time_of(bytes, has.reservation);
+  }
+}
+
+/// Realtime earns by what the others send in their turns, so that it gets its share by weight; what they have reserved
+/// is no part of that. A little is saved up, to go first with; the rest is its turn among the others.
+void scheduler::earn(std::size_t which, std::uint64_t bytes) noexcept {
+  std::uint64_t sharing = 0;
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    if (i != realtime && (i == which || may_send(i))) sharing += policies_[i].weight;
+  }
+  realtime_first_ += static_cast<std::int64_t>(bytes * policies_[realtime].weight / sharing);
+  const auto beyond = std::max<std::int64_t>(realtime_first_ - realtime_burst, 0);
+  realtime_first_ -= beyond;
+  realtime_turn_ = may_send(realtime) ? realtime_turn_ + beyond : 0;
 }
 
 /// The first flow's turn: it goes to the end, or off the list when it cannot go on.
-std::uint64_t scheduler::let_send(queue& lane, std::uint64_t quantum) {
+std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
+  auto& lane = queues_[which];
   auto& sender = *lane.ready.front();
-  const auto sent = sender.send(quantum);
+  const auto sent = sender.send(most);
   auto& to = sent == 0 ? lane.spare : lane.ready;
   to.splice(to.end(), lane.ready, sender.place_);
   if (sent == 0) sender.queued_ = false;
+  charge(which, sent);
   return sent;
 }
 
-std::uint64_t scheduler::serve(queue& lane, std::uint64_t allowance) {
+std::size_t scheduler::preferred() const noexcept {
+  if (may_send(realtime) && (realtime_first_ > 0 || !others_may_send(realtime))) return realtime;
+  auto first = lane_count;
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    const bool behind = policies_[i].reservation != 0 && queues_[i].reserved_at <= now_ && may_send(i);
+    if (behind && (first == lane_count || queues_[i].reserved_at < queues_[first].reserved_at)) first = i;
+  }
+  return first;
+}
+
+/// A step of the round.
+std::uint64_t scheduler::serve_by_weight(std::uint64_t allowance) {
+  if (realtime_turn_ > 0 && may_send(realtime)) {
+    const auto sent = serve_once(realtime, std::min(quantum, allowance));
+    realtime_turn_ -= static_cast<std::int64_t>(sent);
+    return sent;
+  }
+  auto& lane = queues_[turn_];
   std::uint64_t total = 0;
-  while (!lane.ready.empty() && lane.deficit > 0 && total < allowance) {
-    const auto sent = let_send(lane, std::min(static_cast<std::uint64_t>(lane.deficit), allowance - total));
-    // A flow sends whole slices, so it may overdraw; the lane pays in the next rounds.
-    total += sent;
-    lane.deficit -= static_cast<std::int64_t>(sent);
+  if (turn_ != realtime && may_send(turn_)) {
+    if (!std::exchange(paid_, true)) lane.deficit += static_cast<std::int64_t>(quantum * policies_[turn_].weight);
+    if (lane.deficit > 0) {
+      // A flow sends whole slices, so it may overdraw; the lane pays in the next rounds.
+      total = serve_once(turn_, std::min(static_cast<std::uint64_t>(lane.deficit), allowance));
+      lane.deficit -= static_cast<std::int64_t>(total);
+      earn(turn_, total);
+    }
+    if (may_send(turn_) && lane.deficit > 0) return total; // its turn goes on
   }
   // An idle lane saves nothing up, but pays what it overdrew: else one slice at a time would escape its weight.
-  if (lane.ready.empty()) lane.deficit = std::min<std::int64_t>(lane.deficit, 0);
+  if (!may_send(turn_)) lane.deficit = std::min<std::int64_t>(lane.deficit, 0);
+  turn_ = (turn_ + 1) % lane_count;
+  paid_ = false;
   return total;
-}
-
-std::uint64_t scheduler::serve_alone(queue& lane, std::uint64_t allowance) {
-  lane.deficit = std::min<std::int64_t>(lane.deficit, 0);
-  return let_send(lane, std::min(lone_quantum, allowance));
-}
-
-bool scheduler::alone(const queue& lane) const noexcept {
-  return std::all_of(queues_.begin(), queues_.end(),
-                     [&lane](const queue& other) { return &other == &lane || other.ready.empty(); });
 }
 
 std::uint64_t scheduler::run(std::uint64_t allowance) {
   std::uint64_t total = 0;
   while (total < allowance && !idle()) {
-    auto& lane = queues_[turn_];
-    if (!lane.ready.empty()) {
-      if (alone(lane)) {
-        total += serve_alone(lane, allowance - total);
-        continue;
-      }
-      if (!std::exchange(paid_, true)) lane.deficit += static_cast<std::int64_t>(quantum * weights_[turn_]);
-      total += serve(lane, allowance - total);
-      if (!lane.ready.empty() && lane.deficit > 0) break; // its turn goes on in the next run
+    const auto left = allowance - total;
+    auto first = preferred();
+    for (std::size_t i = 0; i < lane_count && first == lane_count; ++i) {
+      if (may_send(i) && !others_may_send(i)) first = i;
     }
-    turn_ = (turn_ + 1) % lane_count;
-    paid_ = false;
+    if (first == lane_count) {
+      total += serve_by_weight(left);
+      continue;
+    }
+    // It goes before the others at no cost to its turn; alone it may send more at once, unless that would be a lump of
+    // what it is limited to.
+    const bool beside = others_may_send(first);
+    const bool lumps = beside || policies_[first].limit != 0;
+    const auto sent = serve_once(first, std::min(lumps ? quantum : lone_quantum, left));
+    total += sent;
+    if (first == realtime && beside) realtime_first_ -= static_cast<std::int64_t>(sent);
+    auto& deficit = queues_[first].deficit;
+    deficit = std::min<std::int64_t>(deficit, 0);
   }
   return total;
 }

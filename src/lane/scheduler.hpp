@@ -1,8 +1,11 @@
-// Decides which lane sends next on one rail: deficit round robin over bytes by weight, and round robin over the flows
-// inside a lane. Pure logic: no I/O, no clock. One thread owns it.
+// Decides which lane sends next on one rail, in the words of mClock (Gulati, Merchant, Varman: "mClock: handling
+// throughput variability for hypervisor IO scheduling", OSDI 2010): the realtime lane first, within its share; then
+// lanes that are behind their reservation; then deficit round robin over bytes by weight; and no lane beyond its limit.
+// Round robin over the flows inside a lane. Pure logic: no I/O, no clock. One thread owns it.
 #pragma once
 
-#include "weft/lane.hpp"
+#include "base/clock.hpp"
+#include "lane/policy.hpp"
 
 #include <array>
 #include <cstdint>
@@ -28,42 +31,59 @@ private:
 
 class scheduler {
 public:
-  /// `weights` are shares relative to each other, each at least 1.
-  explicit scheduler(const std::array<std::uint32_t, lane_count>& weights) noexcept : weights_(weights) {}
+  explicit scheduler(const policies& chosen) noexcept : policies_(chosen) {}
 
-  void set_weights(const std::array<std::uint32_t, lane_count>& weights) noexcept { weights_ = weights; }
+  /// In force from the next quantum on.
+  void set(const policies& chosen) noexcept { policies_ = chosen; }
+  /// The time of what follows; it does not go back.
+  void advance(time_point now) noexcept { now_ = now; }
 
   /// `sender` has something to send; it keeps its turn when it is queued already. Never calls send itself.
   void ready(lane on, flow& sender);
   /// Forgets `sender`, which may be destroyed then. Must not be called from its own send.
   void remove(lane on, flow& sender) noexcept;
 
+  /// Whether nothing may be sent now: no flow is ready, or only such of lanes at their limit.
   [[nodiscard]] bool idle() const noexcept;
+  /// When a lane at its limit may go on; max() if none waits for that.
+  [[nodiscard]] time_point next_due() const noexcept;
 
-  /// Lets flows send until none is ready or `allowance` bytes went out; returns how many did.
+  /// Lets flows send until none may or `allowance` bytes went out; returns how many did.
   std::uint64_t run(std::uint64_t allowance);
 
-  /// Bytes that a weight of 1 may send in one round.
+  /// Bytes that a weight of 1 may send in one round, and that a flow may send at once beside other lanes.
   static constexpr std::uint64_t quantum = 64 * 1024;
   /// Bytes that a flow of the only busy lane may send at once: what a path can hand on in one go.
   static constexpr std::uint64_t lone_quantum = 1024 * 1024;
+  /// What realtime saves up of its share while it sends less, to send before the others.
+  static constexpr std::int64_t realtime_burst = 1024 * 1024;
+  /// How far a lane that was idle or held up may lag behind its limit, or its reservation, and make that good.
+  static constexpr duration longest_lag = std::chrono::milliseconds(5);
 
 private:
   struct queue {
     std::list<flow*> ready;
-    std::list<flow*> spare;   ///< nodes for reuse: queueing allocates nothing once warm
-    std::int64_t deficit = 0; ///< bytes it may send; below 0 when the last slice was larger than what was left
+    std::list<flow*> spare;     ///< nodes for reuse: queueing allocates nothing once warm
+    std::int64_t deficit = 0;   ///< bytes it may send; below 0 when the last slice was larger than what was left
+    time_point limited_until{}; ///< when what it has sent is within its limit
+    time_point reserved_at{};   ///< when it is behind its reservation if it sends nothing more
   };
+  static constexpr std::size_t realtime = static_cast<std::size_t>(lane::realtime);
 
-  /// Lets the lane send what its deficit allows.
-  std::uint64_t serve(queue& lane, std::uint64_t allowance);
-  /// Lets one flow of the only busy lane send: that costs the lane nothing, as nobody waits.
-  std::uint64_t serve_alone(queue& lane, std::uint64_t allowance);
-  [[nodiscard]] bool alone(const queue& lane) const noexcept;
-  static std::uint64_t let_send(queue& lane, std::uint64_t quantum);
+  [[nodiscard]] bool may_send(std::size_t which) const noexcept;
+  [[nodiscard]] bool others_may_send(std::size_t which) const noexcept;
+  /// The lane that goes before those that share by weight; lane_count if none does.
+  [[nodiscard]] std::size_t preferred() const noexcept;
+  std::uint64_t serve_once(std::size_t which, std::uint64_t most);
+  std::uint64_t serve_by_weight(std::uint64_t allowance);
+  void charge(std::size_t which, std::uint64_t bytes) noexcept;
+  void earn(std::size_t which, std::uint64_t bytes) noexcept;
 
-  std::array<std::uint32_t, lane_count> weights_;
+  policies policies_;
+  time_point now_{};
   std::array<queue, lane_count> queues_;
+  std::int64_t realtime_first_ = realtime_burst; ///< bytes that realtime may send before others
+  std::int64_t realtime_turn_ = 0;               ///< and those that are its turn among them
   std::size_t turn_ = 0; ///< whose turn it is, kept from run to run: else small allowances would all go to the first
   bool paid_ = false;    ///< it has got its share of this turn
 };

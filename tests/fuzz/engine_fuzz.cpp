@@ -116,7 +116,7 @@ struct world final : host {
   choices& in;
   bool one_sided;
   tunables limits;
-  lanes::scheduler rail{{1, 1, 1, 1}};
+  lanes::scheduler rail{lanes::by_weight({1, 1, 1, 1})};
   engine under_test{*this, rail, limits, lanes_here, true};
   std::map<wire::place, channel> channels;
   std::map<wire::place, std::uint32_t> epochs;

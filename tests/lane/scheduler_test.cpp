@@ -7,6 +7,7 @@
 #include <vector>
 
 using namespace weft;
+using lanes::by_weight;
 using lanes::scheduler;
 
 namespace {
@@ -44,7 +45,7 @@ double share(const source& of, std::uint64_t total) {
 TEST_CASE("busy lanes share by their weights, whatever their slices") {
   for (const auto large : {64U * 1024, 256U * 1024, 1024U * 1024}) {
     CAPTURE(large);
-    scheduler rail({16, 8, 4, 1});
+    scheduler rail(by_weight({16, 8, 4, 1}));
     source realtime(plenty), standard(plenty, 4096), bulk(plenty, large), background(plenty, large);
     rail.ready(lane::background, background);
     rail.ready(lane::bulk, bulk);
@@ -60,7 +61,7 @@ TEST_CASE("busy lanes share by their weights, whatever their slices") {
 }
 
 TEST_CASE("a lane alone gets the whole rail, however small its weight") {
-  scheduler rail({16, 8, 4, 1});
+  scheduler rail(by_weight({16, 8, 4, 1}));
   source only(10'000'000);
   rail.ready(lane::background, only);
   CHECK(rail.run(plenty) == 10'000'000);
@@ -68,7 +69,7 @@ TEST_CASE("a lane alone gets the whole rail, however small its weight") {
 }
 
 TEST_CASE("a lane that overdrew pays even when it ran empty in between") {
-  scheduler rail({1, 1, 1, 1});
+  scheduler rail(by_weight({1, 1, 1, 1}));
   source steady(plenty), bursty(0, 1024 * 1024);
   rail.ready(lane::standard, steady);
   std::uint64_t total = 0;
@@ -82,7 +83,7 @@ TEST_CASE("a lane that overdrew pays even when it ran empty in between") {
 }
 
 TEST_CASE("a lane that comes back has no claim on the time it was idle") {
-  scheduler rail({1, 1, 1, 1});
+  scheduler rail(by_weight({1, 1, 1, 1}));
   source steady(plenty), late(plenty);
   rail.ready(lane::bulk, steady);
   rail.run(100'000'000);
@@ -93,7 +94,7 @@ TEST_CASE("a lane that comes back has no claim on the time it was idle") {
 }
 
 TEST_CASE("flows of one lane take turns") {
-  scheduler rail({1, 1, 1, 1});
+  scheduler rail(by_weight({1, 1, 1, 1}));
   source first(plenty), second(plenty), third(plenty);
   for (auto* flow : {&first, &second, &third}) rail.ready(lane::bulk, *flow);
   rail.run(300'000'000);
@@ -102,7 +103,7 @@ TEST_CASE("flows of one lane take turns") {
 }
 
 TEST_CASE("turns are long while one lane is busy, and end when another has something") {
-  scheduler rail({1, 1, 1, 1});
+  scheduler rail(by_weight({1, 1, 1, 1}));
   source bulk(plenty), realtime(64 * 1024);
   rail.ready(lane::bulk, bulk);
   rail.run(10 * scheduler::lone_quantum);
@@ -114,7 +115,7 @@ TEST_CASE("turns are long while one lane is busy, and end when another has somet
 }
 
 TEST_CASE("no more than the allowance and one slice goes out") {
-  scheduler rail({1, 1, 1, 1});
+  scheduler rail(by_weight({1, 1, 1, 1}));
   source only(plenty);
   rail.ready(lane::bulk, only);
   CHECK(rail.run(1) == 64 * 1024);
@@ -123,7 +124,7 @@ TEST_CASE("no more than the allowance and one slice goes out") {
 }
 
 TEST_CASE("a flow that cannot go on is asked again only when it is ready again") {
-  scheduler rail({1, 1, 1, 1});
+  scheduler rail(by_weight({1, 1, 1, 1}));
   source empty(0);
   rail.ready(lane::bulk, empty);
   CHECK(rail.run(plenty) == 0);
@@ -137,7 +138,7 @@ TEST_CASE("a flow that cannot go on is asked again only when it is ready again")
 }
 
 TEST_CASE("a removed flow is never asked, and may be removed twice") {
-  scheduler rail({1, 1, 1, 1});
+  scheduler rail(by_weight({1, 1, 1, 1}));
   source gone(plenty), stays(1000);
   rail.ready(lane::bulk, gone);
   rail.ready(lane::bulk, stays);
@@ -148,12 +149,12 @@ TEST_CASE("a removed flow is never asked, and may be removed twice") {
 }
 
 TEST_CASE("weights can change under way") {
-  scheduler rail({1, 1, 1, 1});
+  scheduler rail(by_weight({1, 1, 1, 1}));
   source left(plenty), right(plenty);
   rail.ready(lane::standard, left);
   rail.ready(lane::bulk, right);
   rail.run(10'000'000);
-  rail.set_weights({1, 9, 1, 1});
+  rail.set(by_weight({1, 9, 1, 1}));
   const auto before_left = left.sent;
   const auto before_right = right.sent;
   rail.run(100'000'000);

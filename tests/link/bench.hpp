@@ -143,7 +143,7 @@ struct bench : host {
   std::unique_ptr<completion> owner() { return std::make_unique<slot>(result); }
 
   tunables limits;
-  lanes::scheduler rail{{1, 1, 1, 1}};
+  lanes::scheduler rail{lanes::by_weight({1, 1, 1, 1})};
   std::vector<std::byte> memory = std::vector<std::byte>(1 << 20);
   fake_channel messages, data;
   time_point now = time_point{} + 1s;

@@ -18,7 +18,8 @@ wire::hello greeting_of(const node& from, id128 session) {
 } // namespace
 
 endpoint::side::side(endpoint& owner, std::span<const lane> lanes, bool dialled)
-    : in(owner), rail({16, 8, 4, 1}), engine(*this, rail, owner.node_.in.limits, lanes, dialled) {}
+    : in(owner), rail(lanes::policies_of(owner.node_.in.limits)),
+      engine(*this, rail, owner.node_.in.limits, lanes, dialled) {}
 
 void endpoint::side::operation_arrived(const links::incoming& begun) {
   in.node_.in.serves->arrived(in, engine, begun);
@@ -116,6 +117,7 @@ void endpoint::settle() {
   // Twice: what completes on one side may start something on the other.
   for (auto* one : {&realtime_, &others_, &realtime_, &others_}) {
     one->engine.flush();
+    one->rail.advance(node_.in.time.now());
     one->rail.run(plenty);
     one->engine.flush_channels();
   }
@@ -123,7 +125,8 @@ void endpoint::settle() {
 }
 
 void endpoint::arm() {
-  const auto due = std::min({session_.next_due(), realtime_.engine.next_due(), others_.engine.next_due()});
+  const auto due = std::min({session_.next_due(), realtime_.engine.next_due(), others_.engine.next_due(),
+                             realtime_.rail.next_due(), others_.rail.next_due()});
   if (due >= armed_) return;
   armed_ = due;
   node_.in.time.at(due, [self = weak_from_this()] {

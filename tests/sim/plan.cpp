@@ -20,6 +20,9 @@ void scenario::plan_network() {
   limits.operations_bytes = random.chance(0.3) ? 1_MiB : 1_GiB;
   limits.fence_timeout = random.chance(0.5) ? 10ms : 50ms;
   limits.lane_bulk_channels = random.chance(0.5) ? 1 : 2 + static_cast<std::uint32_t>(random.below(3));
+  // A limit that some transfers feel, and none fails for.
+  if (random.chance(0.2)) limits.lane_bulk_limit = bytes_per_second(20'000'000 + random.below(100'000'000));
+  if (random.chance(0.2)) limits.lane_background_reservation = bytes_per_second(1 + random.below(100'000'000));
   limits.stall_default = 500ms;
   limits.session_grace = 300ms;
   limits.connect_timeout = limits.handshake_timeout = 100ms;

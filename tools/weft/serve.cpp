@@ -51,12 +51,10 @@ result<void> serve(command_context& context, const serve_arguments& arguments) {
   }
   shard_server_options options;
   if (!arguments.scrub.empty()) {
-    auto text = std::string_view(arguments.scrub);
-    if (text.ends_with("/s")) text.remove_suffix(2);
-    const auto rate = read_bytes("--scrub", text);
-    if (!rate) return rate.error();
-    if (*rate == 0) return error{errc::invalid_argument, "--scrub: it must be more than 0"};
-    options.scrub = bytes_per_second{*rate};
+    const auto rate = parse_rate(arguments.scrub);
+    if (!rate) return error{rate.error().code(), "--scrub: " + rate.error().where()};
+    if (rate->value() == 0) return error{errc::invalid_argument, "--scrub: it must be more than 0"};
+    options.scrub = *rate;
     if (context.json) options.on_fault = print_fault;
   }
   settings.set_sink(stderr_sink("weft serve"));

@@ -1,0 +1,29 @@
+// What an administrator grants each lane of a rail.
+#pragma once
+
+#include "base/tunables.hpp"
+
+#include "weft/lane.hpp"
+
+#include <array>
+#include <cstdint>
+
+namespace weft::lanes {
+
+/// What a lane may have of a rail, in the words of mClock.
+struct policy {
+  std::uint32_t weight = 1;      ///< share, relative to the others', of what no reservation takes; at least 1
+  std::uint64_t reservation = 0; ///< bytes per second that it gets before the others share by weight; 0: none
+  std::uint64_t limit = 0;       ///< bytes per second that it does not exceed, though the rail be idle; 0: none
+
+  friend bool operator==(const policy&, const policy&) = default;
+};
+
+/// By lane.
+using policies = std::array<policy, lane_count>;
+
+[[nodiscard]] policies policies_of(const tunables& limits) noexcept;
+/// Shares, and nothing else.
+[[nodiscard]] policies by_weight(const std::array<std::uint32_t, lane_count>& weights) noexcept;
+
+} // namespace weft::lanes
