@@ -157,11 +157,16 @@ constexpr relation relations[] = {
     {"redial.min", "must not exceed", "redial.max"},
     {"shard.chunk", "must not exceed", "shard.window"},
     {"shard.chunk", "must not exceed", "pool.bytes"},
-    {"lane.realtime.reservation", "must not exceed", "lane.realtime.limit"},
     {"lane.standard.reservation", "must not exceed", "lane.standard.limit"},
     {"lane.bulk.reservation", "must not exceed", "lane.bulk.limit"},
     {"lane.background.reservation", "must not exceed", "lane.background.limit"},
+    {"lane.standard.limit", "must be 0 or at least", "1MB/s"},
+    {"lane.bulk.limit", "must be 0 or at least", "1MB/s"},
+    {"lane.background.limit", "must be 0 or at least", "1MB/s"},
 };
+
+/// Below it a slice takes most of what a transfer may go without one.
+constexpr bytes_per_second lowest_limit(1'000'000);
 
 /// A limit of 0 is none.
 constexpr bool fits(bytes_per_second reservation, bytes_per_second limit) {
@@ -176,10 +181,12 @@ constexpr const relation* broken_relation(const tunables& values) {
       values.redial_min <= values.redial_max,
       values.shard_chunk <= values.shard_window,
       values.shard_chunk <= values.pool_bytes,
-      fits(values.lane_realtime_reservation, values.lane_realtime_limit),
       fits(values.lane_standard_reservation, values.lane_standard_limit),
       fits(values.lane_bulk_reservation, values.lane_bulk_limit),
       fits(values.lane_background_reservation, values.lane_background_limit),
+      fits(lowest_limit, values.lane_standard_limit),
+      fits(lowest_limit, values.lane_bulk_limit),
+      fits(lowest_limit, values.lane_background_limit),
   };
   static_assert(std::size(holds) == std::size(relations));
   for (std::size_t i = 0; i < std::size(holds); ++i) {

@@ -122,26 +122,30 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
     "share of a busy rail that the bulk lane gets")                                                                    \
   X(lane_background_weight, "lane.background.weight", std::uint32_t, 1, 1, 1000, "shares", hot,                        \
     "share of a busy rail that the background lane gets")                                                              \
-  X(lane_realtime_reservation, "lane.realtime.reservation", bytes_per_second, bytes_per_second(0),                     \
-    bytes_per_second(0), fastest_rail, "bytes/s", cold,                                                                \
-    "bytes a second that the realtime lane gets of a busy rail before the others share by weight; 0: none")            \
-  X(lane_realtime_limit, "lane.realtime.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),            \
-    fastest_rail, "bytes/s", cold, "bytes a second that the realtime lane does not exceed; 0: none")                   \
   X(lane_standard_reservation, "lane.standard.reservation", bytes_per_second, bytes_per_second(0),                     \
     bytes_per_second(0), fastest_rail, "bytes/s", cold,                                                                \
-    "bytes a second that the standard lane gets of a busy rail before the others share by weight; 0: none")            \
+    "what the standard lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "      \
+    "together must be less than the network carries, or the others get what is left; 0: none")                         \
   X(lane_standard_limit, "lane.standard.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),            \
-    fastest_rail, "bytes/s", cold, "bytes a second that the standard lane does not exceed; 0: none")                   \
+    fastest_rail, "bytes/s", cold,                                                                                     \
+    "what the standard lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "     \
+    "of those at once must still move a slice within stall.default and shard.stall")                                   \
   X(lane_bulk_reservation, "lane.bulk.reservation", bytes_per_second, bytes_per_second(0), bytes_per_second(0),        \
     fastest_rail, "bytes/s", cold,                                                                                     \
-    "bytes a second that the bulk lane gets of a busy rail before the others share by weight; 0: none")                \
+    "what the bulk lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "          \
+    "together must be less than the network carries, or the others get what is left; 0: none")                         \
   X(lane_bulk_limit, "lane.bulk.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0), fastest_rail,      \
-    "bytes/s", cold, "bytes a second that the bulk lane does not exceed; 0: none")                                     \
+    "bytes/s", cold,                                                                                                   \
+    "what the bulk lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "         \
+    "of those at once must still move a slice within stall.default and shard.stall")                                   \
   X(lane_background_reservation, "lane.background.reservation", bytes_per_second, bytes_per_second(0),                 \
     bytes_per_second(0), fastest_rail, "bytes/s", cold,                                                                \
-    "bytes a second that the background lane gets of a busy rail before the others share by weight; 0: none")          \
+    "what the background lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "    \
+    "together must be less than the network carries, or the others get what is left; 0: none")                         \
   X(lane_background_limit, "lane.background.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),        \
-    fastest_rail, "bytes/s", cold, "bytes a second that the background lane does not exceed; 0: none")                 \
+    fastest_rail, "bytes/s", cold,                                                                                     \
+    "what the background lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "   \
+    "of those at once must still move a slice within stall.default and shard.stall")                                   \
   X(lane_bulk_channels, "lane.bulk.channels", std::uint32_t, 1, 1, 8, "channels", hot,                                 \
     "queue pairs or connections that the bulk lane of a link is spread over, where one does not fill the network")     \
   X(lane_realtime_dscp, "lane.realtime.dscp", std::uint32_t, 46, 0, 63, "", cold,                                      \

@@ -40,8 +40,7 @@ constexpr unit byte_units[] = {
     {"TB", 1'000'000'000'000},
 };
 
-/// In bits.
-constexpr unit rate_units[] = {
+constexpr unit bit_units[] = {
     {"b", 1}, {"kb", 1'000}, {"Mb", 1'000'000}, {"Gb", 1'000'000'000}, {"Tb", 1'000'000'000'000},
 };
 
@@ -139,18 +138,15 @@ std::string to_string(byte_count value) {
 }
 
 result<bytes_per_second> parse_rate(std::string_view text) {
-  constexpr std::string_view what = "rate (as 250MB/s, or 2Gb/s in bits)";
   auto quantity = text;
   if (quantity.ends_with("/s")) quantity.remove_suffix(2);
-  if (!quantity.ends_with('b')) {
-    const auto bytes = parse_quantity(quantity, byte_units, what);
-    if (!bytes) return bytes.error();
-    return bytes_per_second{*bytes};
-  }
-  const auto bits = parse_quantity(quantity, rate_units, what);
-  if (!bits) return bits.error();
-  if (*bits % 8 != 0) return bad_quantity(text, what);
-  return bytes_per_second{*bits / 8};
+  const bool in_bits = quantity.ends_with('b');
+  const auto number =
+      in_bits ? parse_quantity(quantity, bit_units, "rate") : parse_quantity(quantity, byte_units, "rate");
+  if (!number && number.error() == errc::too_large) return large_quantity(text, "rate");
+  if (!number) return bad_quantity(text, "rate (as 250MB/s, or 2Gb/s in bits)");
+  if (in_bits && *number % 8 != 0) return bad_quantity(text, "rate of whole bytes");
+  return bytes_per_second{in_bits ? *number / 8 : *number};
 }
 
 std::string format_rate(bytes_per_second value) {

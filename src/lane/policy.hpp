@@ -22,6 +22,7 @@ struct policy {
 /// By lane.
 using policies = std::array<policy, lane_count>;
 
+/// Of one of the data threads, which share evenly.
 [[nodiscard]] policies policies_of(const tunables& limits) noexcept;
 /// Shares, and nothing else.
 [[nodiscard]] policies by_weight(const std::array<std::uint32_t, lane_count>& weights) noexcept;

@@ -14,6 +14,17 @@ duration time_of(std::uint64_t bytes, std::uint64_t rate) noexcept {
 
 } // namespace
 
+void scheduler::set(const policies& chosen) noexcept {
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    // What was sent under another policy is no debt under this one.
+    if (chosen[i].limit != policies_[i].limit) queues_[i].limited_until = std::min(queues_[i].limited_until, now_);
+    if (chosen[i].reservation != policies_[i].reservation) {
+      queues_[i].reserved_at = std::min(queues_[i].reserved_at, now_);
+    }
+  }
+  policies_ = chosen;
+}
+
 void scheduler::ready(lane on, flow& sender) {
   if (sender.queued_) return;
   auto& to = queues_[static_cast<std::size_t>(on)];
@@ -53,7 +64,8 @@ bool scheduler::idle() const noexcept {
 time_point scheduler::next_due() const noexcept {
   auto due = time_point::max();
   for (std::size_t i = 0; i < lane_count; ++i) {
-    if (!queues_[i].ready.empty() && policies_[i].limit != 0) due = std::min(due, queues_[i].limited_until);
+    const bool waits = !queues_[i].ready.empty() && !may_send(i);
+    if (waits) due = std::min(due, queues_[i].limited_until);
   }
   return due;
 }
@@ -64,7 +76,8 @@ void scheduler::charge(std::size_t which, std::uint64_t bytes) noexcept {
   const auto& has = policies_[which];
   const auto earliest = now_ - longest_lag;
   if (has.limit != 0) lane.limited_until = std::max(lane.limited_until, earliest) + time_of(bytes, has.limit);
-  if (has.reservation != 0) {
+  // What it gets by weight while it is not behind counts for nothing.
+  if (has.reservation != 0 && lane.reserved_at <= now_) {
     lane.reserved_at = std::max(lane.reserved_at, earliest) + time_of(bytes, has.reservation);
   }
 }
@@ -76,7 +89,9 @@ void scheduler::earn(std::size_t which, std::uint64_t bytes) noexcept {
   for (std::size_t i = 0; i < lane_count; ++i) {
     if (i != realtime && (i == which || may_send(i))) sharing += policies_[i].weight;
   }
-  realtime_first_ += static_cast<std::int64_t>(bytes * policies_[realtime].weight / sharing);
+  earned_ += bytes * policies_[realtime].weight;
+  realtime_first_ += static_cast<std::int64_t>(earned_ / sharing);
+  earned_ %= sharing;
   const auto beyond = std::max<std::int64_t>(realtime_first_ - realtime_burst, 0);
   realtime_first_ -= beyond;
   realtime_turn_ = may_send(realtime) ? realtime_turn_ + beyond : 0;
@@ -117,7 +132,8 @@ std::uint64_t scheduler::serve_by_weight(std::uint64_t allowance) {
     if (!std::exchange(paid_, true)) lane.deficit += static_cast<std::int64_t>(quantum * policies_[turn_].weight);
     if (lane.deficit > 0) {
       // A flow sends whole slices, so it may overdraw; the lane pays in the next rounds.
-      total = serve_once(turn_, std::min(static_cast<std::uint64_t>(lane.deficit), allowance));
+      const auto most = policies_[turn_].limit != 0 ? std::min(allowance, quantum) : allowance;
+      total = serve_once(turn_, std::min(static_cast<std::uint64_t>(lane.deficit), most));
       lane.deficit -= static_cast<std::int64_t>(total);
       earn(turn_, total);
     }
@@ -148,9 +164,9 @@ std::uint64_t scheduler::run(std::uint64_t allowance) {
     const bool lumps = beside || policies_[first].limit != 0;
     const auto sent = serve_once(first, std::min(lumps ? quantum : lone_quantum, left));
     total += sent;
-    if (first == realtime && beside) realtime_first_ -= static_cast<std::int64_t>(sent);
+    if (first == realtime && beside && realtime_first_ > 0) realtime_first_ -= static_cast<std::int64_t>(sent);
     auto& deficit = queues_[first].deficit;
-    deficit = std::min<std::int64_t>(deficit, 0);
+    if (!beside) deficit = std::min<std::int64_t>(deficit, 0);
   }
   return total;
 }

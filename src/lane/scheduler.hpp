@@ -34,7 +34,7 @@ public:
   explicit scheduler(const policies& chosen) noexcept : policies_(chosen) {}
 
   /// In force from the next quantum on.
-  void set(const policies& chosen) noexcept { policies_ = chosen; }
+  void set(const policies& chosen) noexcept;
   /// The time of what follows; it does not go back.
   void advance(time_point now) noexcept { now_ = now; }
 
@@ -45,7 +45,7 @@ public:
 
   /// Whether nothing may be sent now: no flow is ready, or only such of lanes at their limit.
   [[nodiscard]] bool idle() const noexcept;
-  /// When a lane at its limit may go on; max() if none waits for that.
+  /// When the first of the lanes that wait for their limit may go on; max() if none does.
   [[nodiscard]] time_point next_due() const noexcept;
 
   /// Lets flows send until none may or `allowance` bytes went out; returns how many did.
@@ -83,6 +83,7 @@ private:
   time_point now_{};
   std::array<queue, lane_count> queues_;
   std::int64_t realtime_first_ = realtime_burst; ///< bytes that realtime may send before others
+  std::uint64_t earned_ = 0;                     ///< what of that is not a whole byte yet
   std::int64_t realtime_turn_ = 0;               ///< and those that are its turn among them
   std::size_t turn_ = 0; ///< whose turn it is, kept from run to run: else small allowances would all go to the first
   bool paid_ = false;    ///< it has got its share of this turn

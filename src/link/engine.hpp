@@ -214,7 +214,6 @@ private:
   void progress_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void cancel_arrived(const wire::frame_header& header);
   void fence_arrived(const wire::frame_header& header);
-  bool check_outbox();
   void push_response(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload,
                      bool data_sent);
   void broken(std::string what);

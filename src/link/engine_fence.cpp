@@ -149,7 +149,6 @@ void engine::channel_up(wire::place at, path::channel& opened) {
     message.header.code = older;
     message.header.argument = opened.epoch();
     state.fenced_here = older;
-    check_outbox();
   }
   if (&state == &message_channel()) outbox_.rewind();
   resend_after_fence(state);
@@ -174,7 +173,8 @@ void engine::channel_down(wire::place at) {
   for (auto& [id, op] : operations_) {
     if (op->terms.carries != at.carries || (!op->out && !op->in)) continue;
     if (op->out) op->out->posts -= std::exchange(op->out->posts_on[at.number], 0);
-    // Its sender has stopped: nothing of it comes over a successor.
+    // Its sender has stopped: nothing of it comes over a successor. A marker that comes only later still has this end
+    // wait for the successor's, or close it.
     if (op->marked_on != 0 || op->now == phase::stopping) op->marked_on |= only(at.number);
     if (op->fencing()) {
       stopped.push_back(op.get());
@@ -189,7 +189,6 @@ void engine::channel_down(wire::place at) {
   message.header.index = at.index();
   message.header.code = state.last_epoch;
   state.fenced_here = state.last_epoch;
-  check_outbox();
   // The peer may have said before that it has fenced it.
   resend_after_fence(state);
   for (auto* op : stopped) {

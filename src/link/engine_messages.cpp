@@ -100,14 +100,6 @@ void engine::frame_arrived(wire::place at, const wire::frame_header& header, std
   message_arrived(header, body);
 }
 
-/// An honest peer acknowledges as it goes: for one that only asks, or only opens channels, what it is told would be
-/// kept without end.
-bool engine::check_outbox() {
-  if (outbox_.size() <= limits_.message_window + 4 * std::size_t{limits_.operations_max}) return true;
-  broken("messages are not acknowledged");
-  return false;
-}
-
 void engine::message_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
   switch (header.type) {
     case wire::frame_type::request: return request_arrived(header, body);
@@ -127,7 +119,10 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   const bool from_peer = (header.transfer & ~id_bit_) != 0 && (header.transfer >> 63) != (id_bit_ >> 63);
   if (!from_peer || find(header.transfer) != nullptr) return broken("request under an id that is not free");
   if (state_of(terms->carries) == nullptr) return broken("request for a lane of another thread");
-  if (!check_outbox()) return;
+  // An honest peer acknowledges as it goes: one that only asks would have its answers kept without end.
+  if (outbox_.size() > limits_.message_window + 4 * std::size_t{limits_.operations_max}) {
+    return broken("requests without acknowledgements");
+  }
   auto granted = wire::decode_grant(in.take(terms->grant_length), terms->length);
   if (!granted) return broken(granted.error().where());
   if (refuse_request(header.transfer, *terms)) return;

@@ -109,4 +109,11 @@ TEST_CASE("values that contradict each other are found, by name and value") {
           t.shard_chunk = 8_MiB;
           t.pool_bytes = 4_MiB;
         }) == "shard.chunk (8MiB) must not exceed pool.bytes (4MiB)");
+  CHECK(reason([](tunables& t) { t.lane_bulk_reservation = weft::bytes_per_second(5'000'000); }).empty());
+  CHECK(reason([](tunables& t) {
+          t.lane_bulk_reservation = weft::bytes_per_second(5'000'000);
+          t.lane_bulk_limit = weft::bytes_per_second(4'000'000);
+        }) == "lane.bulk.reservation (5MB/s) must not exceed lane.bulk.limit (4MB/s)");
+  CHECK(reason([](tunables& t) { t.lane_bulk_limit = weft::bytes_per_second(100); }) ==
+        "lane.bulk.limit (100B/s) must be 0 or at least 1MB/s");
 }

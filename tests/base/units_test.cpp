@@ -7,9 +7,12 @@
 
 using namespace weft::literals;
 using namespace std::chrono_literals;
+using weft::bytes_per_second;
 using weft::errc;
+using weft::format_rate;
 using weft::parse_byte_count;
 using weft::parse_duration;
+using weft::parse_rate;
 
 TEST_CASE("binary, decimal and bare suffixes of bytes") {
   CHECK(parse_byte_count("0").value() == 0_B);
@@ -74,6 +77,31 @@ TEST_CASE("a rate is bytes over time") {
   CHECK(weft::bytes_per_second{1_GiB, 500ms}.value() == (2_GiB).value());
   CHECK(weft::bytes_per_second{1_GiB, 0s}.value() == 0);
   CHECK(to_string(weft::bytes_per_second{12'345'678'901}) == "12.346 GB/s");
+}
+
+TEST_CASE("rates are read in bytes and in bits, with or without the second") {
+  CHECK(parse_rate("250MB/s").value().value() == 250'000'000);
+  CHECK(parse_rate("1GiB/s").value().value() == std::uint64_t{1} << 30);
+  CHECK(parse_rate("2Gb/s").value().value() == 250'000'000);
+  CHECK(parse_rate("1.5Gb").value().value() == 187'500'000);
+  CHECK(parse_rate("8b").value().value() == 1);
+  CHECK(parse_rate("0").value().value() == 0);
+  for (const char* text : {"", "fast", "2Gbit", "/s", "-1MB/s", "250MB/h", "250mb/s"}) {
+    CAPTURE(text);
+    REQUIRE(parse_rate(text).has_error());
+    CHECK(parse_rate(text).error() == errc::invalid_argument);
+    CHECK(parse_rate(text).error().where().find(std::string("\"") + text + "\"") == 0);
+  }
+  CHECK(parse_rate("100b/s").error().where() == "\"100b/s\" is not a rate of whole bytes");
+  CHECK(parse_rate("99999999999TB/s").error() == errc::too_large);
+}
+
+TEST_CASE("rates are written exactly and read back") {
+  for (const std::uint64_t value :
+       {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1500}, std::uint64_t{250'000'000}}) {
+    CHECK(parse_rate(format_rate(bytes_per_second(value))).value().value() == value);
+  }
+  CHECK(format_rate(bytes_per_second(250'000'000)) == "250MB/s");
 }
 
 TEST_CASE("durations with each unit") {

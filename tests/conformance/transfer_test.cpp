@@ -3,6 +3,7 @@
 
 #include "base/crc32c.hpp"
 
+#include <chrono>
 #include <random>
 #include <thread>
 
@@ -45,6 +46,25 @@ TEST_CASE_TEMPLATE("a write and a read move exactly the bytes, for sizes around 
     CHECK(is_poisoned(memory.bytes().subspan(size)));
   }
   CHECK(with.client.snapshot().slices_refused == 0);
+}
+
+// No slow machine makes a transfer faster than its limit: this is no bound on what the machine can do.
+TEST_CASE_TEMPLATE("a lane's limit holds its sender back, at either end", Kind, in_threads, in_processes) {
+  constexpr std::size_t size = 6 << 20;
+  const settings limited = {{"lane.bulk.limit", "40MB/s"}};
+  rig<Kind> with({.size = size, .values = limited}, limited);
+  const auto target = with.open("target");
+  auto memory = with.filled(size, 3);
+  const auto seconds_of = [&](auto&& transfer) {
+    const auto begun = std::chrono::steady_clock::now();
+    CHECK(soon(transfer()).bytes == size);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  };
+  // But for a burst: what it may save up, and a turn.
+  const auto least = static_cast<double>(size - (1 << 20)) / 40e6;
+  CHECK(seconds_of([&] { return with.link.write(memory, target.all(), {}, asio::use_future); }) >= least);
+  CHECK(seconds_of([&] { return with.link.read(target.all(), memory, {}, asio::use_future); }) >= least);
+  CHECK(has_pattern(memory.bytes(), 3));
 }
 
 TEST_CASE_TEMPLATE("transfers go on every lane", Kind, in_threads, in_processes) {
