@@ -1,6 +1,6 @@
 // What a policy promises, under any policy and any pattern of arrivals: properties over a rail with a rate, in virtual
 // time.
-#include "lane/scheduler.hpp"
+#include "source.hpp"
 
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
@@ -14,6 +14,7 @@
 using namespace weft;
 using lanes::policies;
 using lanes::scheduler;
+using lanes::source;
 
 namespace {
 
@@ -21,26 +22,11 @@ constexpr std::uint64_t slice = 256 * 1024;
 constexpr std::uint64_t rate = 1'250'000'000; ///< of the rail: 10 Gb/s
 constexpr std::uint64_t forever = std::uint64_t{1} << 50;
 
-/// Bytes of one lane, sent in whole slices.
-struct source final : lanes::flow {
-  std::uint64_t send(std::uint64_t quantum) override {
-    std::uint64_t total = 0;
-    while (left > 0 && total < quantum) {
-      const auto count = std::min(slice, left);
-      left -= count;
-      total += count;
-    }
-    sent += total;
-    return total;
-  }
-
-  std::uint64_t left = 0;
-  std::uint64_t sent = 0;
-};
-
 /// A rail that carries what its scheduler lets go, at its rate.
 struct model {
-  explicit model(const policies& chosen) : rail(chosen), policy(chosen) {}
+  explicit model(const policies& chosen) : rail(chosen), policy(chosen) {
+    for (auto& each : sources) each.size = slice;
+  }
 
   void add(lane on, std::uint64_t bytes) {
     auto& to = sources[static_cast<std::size_t>(on)];

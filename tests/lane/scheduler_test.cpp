@@ -1,5 +1,5 @@
 // The scheduler shares a rail by weight, leaves nothing idle, and takes turns inside a lane.
-#include "lane/scheduler.hpp"
+#include "source.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,32 +9,11 @@
 using namespace weft;
 using lanes::by_weight;
 using lanes::scheduler;
+using lanes::source;
 
 namespace {
 
 constexpr std::uint64_t plenty = std::uint64_t{1} << 40;
-
-/// Has `left` bytes, and sends them in whole slices.
-struct source final : lanes::flow {
-  explicit source(std::uint64_t bytes, std::uint64_t slice = 64 * 1024) : left(bytes), size(slice) {}
-
-  std::uint64_t send(std::uint64_t quantum) override {
-    std::uint64_t total = 0;
-    while (left > 0 && total < quantum) {
-      const auto count = std::min(size, left);
-      left -= count;
-      total += count;
-    }
-    sent += total;
-    ++turns;
-    return total;
-  }
-
-  std::uint64_t left;
-  std::uint64_t size;
-  std::uint64_t sent = 0;
-  int turns = 0;
-};
 
 double share(const source& of, std::uint64_t total) {
   return static_cast<double>(of.sent) / static_cast<double>(total);
