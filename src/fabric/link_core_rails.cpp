@@ -42,8 +42,8 @@ error link_core::learn_rails(const wire::hello& peer) {
   return {};
 }
 
-/// Links spread over the rails, and the lanes of a link too; a rail that failed is left out for a while, and by this
-/// lane until it has tried all others.
+/// Links spread over the rails, and so do the lanes of a link and the places of a lane; a rail that failed is left out
+/// for a while, and by this place until it has tried all others.
 link_core::peer_rail* link_core::rail_for(wire::place at) {
   const auto count = peer_rails_.size();
   const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(at.carries) + at.number;
@@ -120,7 +120,7 @@ void link_core::queue_pair_proven(wire::place at, std::uint32_t epoch) {
   });
 }
 
-/// A lane's queue pair is lost. One that carried nothing speaks against its rail: the connection manager reaches more
+/// A queue pair is lost. One that carried nothing speaks against its rail: the connection manager reaches more
 /// than data does.
 void link_core::blame_rail(wire::place at, std::uint32_t epoch, const error& why) {
   const auto& of = carrier_of(at);
@@ -152,9 +152,10 @@ std::vector<lane> link_core::lanes_over(std::optional<std::size_t> rail) {
   std::vector<lane> lanes;
   for (std::size_t i = 0; i < lane_count; ++i) {
     const auto on = static_cast<lane>(i);
-    const std::size_t wanted = on == lane::bulk ? fabric_->limits().lane_bulk_channels : 1;
+    const auto most = wire::most_channels_of(on);
+    const auto wanted = std::min<std::size_t>(fabric_->limits().lane_bulk_channels, most);
     bool uses = false;
-    for (std::uint8_t number = 0; number < wire::most_channels; ++number) {
+    for (std::uint8_t number = 0; number < most; ++number) {
       const wire::place at{on, number};
       const auto& of = carrier_of(at);
       if (of.epoch == 0 && number >= wanted) continue;
