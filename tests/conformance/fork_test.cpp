@@ -34,10 +34,15 @@ errc code_of(std::future<std::tuple<error_code, Result...>> ended) {
   return to_errc(std::get<0>(soon(std::move(ended))));
 }
 
-/// The thread sanitizer ends a child that starts threads, as those of these tests do.
+/// The thread sanitizer ends a child that starts threads, as those of these tests do. In one of the address sanitizer
+/// they wait for ever, now and then: that of g++ 12 forks without a hold on its allocator's locks, and a thread of the
+/// parent's may have had one.
 bool cannot_follow() {
 #ifdef __SANITIZE_THREAD__
   std::fputs("skipped: the thread sanitizer does not follow the threads of a forked child\n", stderr);
+  return true;
+#elif defined __SANITIZE_ADDRESS__
+  std::fputs("skipped: the address sanitizer's allocator may be locked in a forked child\n", stderr);
   return true;
 #else
   return false;
