@@ -4,25 +4,49 @@
 #include <weft/lane.hpp>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace weft {
 
+/// Of the transfers of one lane.
+struct lane_metrics {
+  std::uint64_t slices_sent = 0;
+  std::uint64_t bytes_sent = 0;      ///< of slices, those sent again too
+  std::uint64_t bytes_delivered = 0; ///< what the peers said that they have verified
+  std::uint64_t bytes_received = 0;  ///< of slices that were verified here
+
+  lane_metrics& operator+=(const lane_metrics& more) noexcept {
+    slices_sent += more.slices_sent;
+    bytes_sent += more.bytes_sent;
+    bytes_delivered += more.bytes_delivered;
+    bytes_received += more.bytes_received;
+    return *this;
+  }
+};
+
 /// All count from the start of the fabric.
 struct metrics {
-  std::uint64_t links = 0;      ///< alive now
-  std::uint64_t operations = 0; ///< outstanding now
-  std::uint64_t slices_sent = 0;
+  std::array<lane_metrics, lane_count> lanes = {}; ///< by lane
+  std::uint64_t links = 0;                         ///< alive now
+  std::uint64_t operations = 0;                    ///< outstanding now
   std::uint64_t slices_resent = 0;
   std::uint64_t slices_verified = 0;
   std::uint64_t slices_refused = 0; ///< failed the receiver's check here
   std::uint64_t slices_dropped = 0; ///< late or repeated
-  std::uint64_t bytes_verified = 0; ///< received
   std::uint64_t messages_sent = 0;
   std::uint64_t messages_repeated = 0;
   std::uint64_t forced_fences = 0;
   std::uint64_t collateral = 0; ///< transfers that resumed because a channel was closed for another's sake
   std::uint64_t operations_failed = 0;
+
+  [[nodiscard]] const lane_metrics& of(lane which) const noexcept { return lanes[static_cast<std::size_t>(which)]; }
+  /// Of all lanes together.
+  [[nodiscard]] lane_metrics all_lanes() const noexcept {
+    lane_metrics sum;
+    for (const auto& each : lanes) sum += each;
+    return sum;
+  }
 };
 
 } // namespace weft

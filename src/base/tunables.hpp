@@ -153,6 +153,14 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
   X(lane_standard_dscp, "lane.standard.dscp", std::uint32_t, 0, 0, 63, "", cold, "mark of the standard lane")          \
   X(lane_bulk_dscp, "lane.bulk.dscp", std::uint32_t, 8, 0, 63, "", cold, "mark of the bulk lane")                      \
   X(lane_background_dscp, "lane.background.dscp", std::uint32_t, 1, 0, 63, "", cold, "mark of the background lane")    \
+  X(lane_realtime_priority, "lane.realtime.priority", std::uint32_t, 6, 0, 6, "", cold,                                \
+    "SO_PRIORITY of the realtime lane's connections over TCP, at both ends")                                           \
+  X(lane_standard_priority, "lane.standard.priority", std::uint32_t, 0, 0, 6, "", cold,                                \
+    "SO_PRIORITY of the standard lane's connections")                                                                  \
+  X(lane_bulk_priority, "lane.bulk.priority", std::uint32_t, 2, 0, 6, "", cold,                                        \
+    "SO_PRIORITY of the bulk lane's connections")                                                                      \
+  X(lane_background_priority, "lane.background.priority", std::uint32_t, 1, 0, 6, "", cold,                            \
+    "SO_PRIORITY of the background lane's connections")                                                                \
   X(verify, "verify", verify_mode, verify_mode::slice, verify_mode::slice, verify_mode::wire, "", hot,                 \
     "what transfers are checked by: slice, a CRC32C each, or wire, the transport's own checks")                        \
   X(poll, "poll", poll_mode, poll_mode::adaptive, poll_mode::event, poll_mode::spin, "", cold,                         \

@@ -409,12 +409,11 @@ std::vector<std::shared_ptr<link_core>> fabric_core::links() const {
 
 void fabric_core::keep_counters(const metrics& counted) {
   const std::lock_guard lock(mutex_);
-  ended_.slices_sent += counted.slices_sent;
+  for (std::size_t i = 0; i < lane_count; ++i) ended_.lanes[i] += counted.lanes[i];
   ended_.slices_resent += counted.slices_resent;
   ended_.slices_verified += counted.slices_verified;
   ended_.slices_refused += counted.slices_refused;
   ended_.slices_dropped += counted.slices_dropped;
-  ended_.bytes_verified += counted.bytes_verified;
   ended_.messages_sent += counted.messages_sent;
   ended_.messages_repeated += counted.messages_repeated;
   ended_.forced_fences += counted.forced_fences;

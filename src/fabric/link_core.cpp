@@ -74,12 +74,14 @@ void link_core::add_counters_to(metrics& sum) const noexcept {
   for (const auto* side : {&realtime_, &data_}) {
     const auto& from = side->counters();
     sum.operations += from.operations_begun - std::min<std::uint64_t>(from.operations_ended, from.operations_begun);
-    sum.slices_sent += from.slices_sent;
+    for (std::size_t i = 0; i < lane_count; ++i) {
+      const auto& lane = from.lanes[i];
+      sum.lanes[i] += {lane.slices_sent, lane.bytes_sent, lane.bytes_delivered, lane.bytes_received};
+    }
     sum.slices_resent += from.slices_resent;
     sum.slices_verified += from.slices_verified;
     sum.slices_refused += from.slices_refused;
     sum.slices_dropped += from.slices_dropped;
-    sum.bytes_verified += from.bytes_verified;
     sum.messages_sent += from.messages_sent;
     sum.messages_repeated += from.messages_repeated;
     sum.forced_fences += from.forced_fences;

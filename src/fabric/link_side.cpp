@@ -3,6 +3,7 @@
 #include "fabric/fabric_core.hpp"
 #include "fabric/link_core.hpp"
 #include "path/tcp/channel.hpp"
+#include "path/tcp/connect.hpp"
 
 #include <algorithm>
 
@@ -19,6 +20,7 @@ std::shared_ptr<link_side> link_side::self() {
 
 void link_side::adopt_connection(boost::asio::ip::tcp::socket connected, wire::place at, std::uint32_t epoch,
                                  bool answer) {
+  path::tcp::mark(connected, lanes::marks_of(core_.fabric().limits(), at.carries));
   const auto channel = std::make_shared<path::tcp::channel>(std::move(connected), at, epoch, engine_, *this);
   if (answer) std::ignore = channel->post_message({.type = wire::frame_type::channel_answer, .epoch = epoch}, {});
   adopt(at, channel, [channel] { channel->start(); });

@@ -1,5 +1,7 @@
 #include "lane/policy.hpp"
 
+#include <utility>
+
 namespace weft::lanes {
 
 policies policies_of(const tunables& limits) noexcept {
@@ -10,6 +12,17 @@ policies policies_of(const tunables& limits) noexcept {
       {limits.lane_bulk_weight, part(limits.lane_bulk_reservation), part(limits.lane_bulk_limit)},
       {limits.lane_background_weight, part(limits.lane_background_reservation), part(limits.lane_background_limit)},
   }};
+}
+
+marks marks_of(const tunables& limits, lane on) noexcept {
+  const std::array<std::pair<std::uint32_t, std::uint32_t>, lane_count> all = {{
+      {limits.lane_realtime_dscp, limits.lane_realtime_priority},
+      {limits.lane_standard_dscp, limits.lane_standard_priority},
+      {limits.lane_bulk_dscp, limits.lane_bulk_priority},
+      {limits.lane_background_dscp, limits.lane_background_priority},
+  }};
+  const auto [dscp, priority] = all[static_cast<std::size_t>(on)];
+  return {static_cast<std::uint8_t>(dscp), static_cast<std::uint8_t>(priority)};
 }
 
 policies by_weight(const std::array<std::uint32_t, lane_count>& weights) noexcept {

@@ -22,6 +22,13 @@ struct policy {
 /// By lane.
 using policies = std::array<policy, lane_count>;
 
+/// How the packets of a lane are marked, at both ends.
+struct marks {
+  std::uint8_t dscp = 0;     ///< in their header, for the network
+  std::uint8_t priority = 0; ///< SO_PRIORITY of a connection, for the host's own queues
+};
+[[nodiscard]] marks marks_of(const tunables& limits, lane on) noexcept;
+
 /// Of one of the data threads, which share evenly.
 [[nodiscard]] policies policies_of(const tunables& limits) noexcept;
 /// Shares, and nothing else.

@@ -43,12 +43,19 @@ struct incoming {
   time_point deadline;
 };
 
+/// Of one lane, as those of the engine below.
+struct lane_counters {
+  counter slices_sent;
+  counter bytes_sent;      ///< of slices, those sent again too
+  counter bytes_delivered; ///< of them, what the peer said that it has verified
+  counter bytes_received;  ///< of slices that were verified here
+};
+
 /// Counts since the engine began; any thread may read them.
 struct engine_counters {
-  counter slices_sent;
+  std::array<lane_counters, lane_count> lanes;
   counter slices_resent;
   counter slices_verified;
-  counter bytes_verified; ///< received
   counter slices_refused; ///< failed the check here
   counter slices_dropped; ///< late, repeated, or of an ended transfer: sent to the sink
   counter messages_sent;
@@ -247,6 +254,9 @@ private:
   void schedule(operation& op);
   void expired(operation& op);
 
+  [[nodiscard]] lane_counters& counts_of(const operation& op) noexcept {
+    return counters_.lanes[static_cast<std::size_t>(op.terms.carries)];
+  }
   [[nodiscard]] lane_state* state_of(lane on) noexcept { return by_lane_[static_cast<std::size_t>(on)]; }
   [[nodiscard]] lane_state& state_of(const operation& op) noexcept { return *state_of(op.terms.carries); }
   /// Of a lane of this engine.

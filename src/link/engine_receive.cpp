@@ -96,7 +96,7 @@ void engine::check_slice(operation& op, const wire::frame_header& header, std::u
     in.verified_bytes += header.body_length;
     in.news_bytes += header.body_length;
     ++counters_.slices_verified;
-    counters_.bytes_verified += header.body_length;
+    counts_of(op).bytes_received += header.body_length;
     op.last_progress = now_;
   }
   report(op, {header.index, 1, refused});

@@ -126,7 +126,8 @@ bool engine::send_slice(channel_state& over, operation& op, std::uint32_t index)
   out.used |= only(number);
   out.unverified += header.body_length;
   over.unverified += header.body_length;
-  ++counters_.slices_sent;
+  ++counts_of(op).slices_sent;
+  counts_of(op).bytes_sent += header.body_length;
   return true;
 }
 
@@ -166,7 +167,9 @@ void engine::slices_verified(operation& op, const wire::slice_range& range) {
   auto& out = *op.out;
   for (auto index = range.first; index < range.first + range.count; ++index) {
     if (index >= out.next) return broken("progress of slices that were never sent");
-    if (out.verified.set(index)) no_longer_unverified(op, index);
+    if (!out.verified.set(index)) continue;
+    no_longer_unverified(op, index);
+    counts_of(op).bytes_delivered += op.slices.length_of(index);
   }
   op.last_progress = now_;
 }

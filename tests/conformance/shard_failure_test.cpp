@@ -53,8 +53,8 @@ TEST_CASE("a replica that is killed in mid-fetch is replaced by the other" * doc
   with.put("shard", large, 2);
   auto memory = with.client.allocate(byte_count{large}).value();
   auto fetch = with.shards->fetch("shard", memory, {}, asio::use_future);
-  const auto before = with.client.snapshot().bytes_verified;
-  eventually([&] { return with.client.snapshot().bytes_verified > before + (4 << 20); });
+  const auto before = with.client.snapshot().all_lanes().bytes_received;
+  eventually([&] { return with.client.snapshot().all_lanes().bytes_received > before + (4 << 20); });
   with.servers[1]->kill();
   CHECK(soon(std::move(fetch)).bytes == large);
   CHECK(has_pattern(memory.bytes(), 2));
@@ -66,8 +66,8 @@ TEST_CASE("a replica that freezes in mid-fetch is replaced by the other" * docte
   with.put("small", 1 << 20, 1);
   auto memory = with.client.allocate(byte_count{large}).value();
   auto fetch = with.shards->fetch("shard", memory, {}, asio::use_future);
-  const auto before = with.client.snapshot().bytes_verified;
-  eventually([&] { return with.client.snapshot().bytes_verified > before + (4 << 20); });
+  const auto before = with.client.snapshot().all_lanes().bytes_received;
+  eventually([&] { return with.client.snapshot().all_lanes().bytes_received > before + (4 << 20); });
   with.servers[0]->freeze();
   const auto got = soon(std::move(fetch));
   CHECK(got.bytes == large);

@@ -32,6 +32,13 @@ struct bench_arguments {
   std::vector<std::string> fail_if;
   std::uint64_t window = 64 << 20;
   std::uint64_t checkpoint = 0;
+  std::vector<std::string> lanes = {"realtime:size=4KiB,rate=2000/s", "bulk:size=4MiB,streams=8"};
+  bool naive = false;
+  std::chrono::nanoseconds phase = std::chrono::milliseconds{150};
+  std::uint32_t cycles = 10;
+  std::uint32_t repeat = 5;
+  double most_p99_ratio = 3;
+  double least_kept = 0.85;
 };
 
 } // namespace weft::tools

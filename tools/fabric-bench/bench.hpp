@@ -49,6 +49,7 @@ struct bench_peer {
 [[nodiscard]] result<void> bench_bandwidth(const bench_arguments& arguments, interrupt& signals, bench_report& report);
 [[nodiscard]] result<void> bench_latency(const bench_arguments& arguments, interrupt& signals, bench_report& report);
 [[nodiscard]] result<void> bench_rate(const bench_arguments& arguments, interrupt& signals, bench_report& report);
+[[nodiscard]] result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, bench_report& report);
 [[nodiscard]] result<void> bench_sweep(const bench_arguments& arguments, interrupt& signals, bench_report& report);
 /// Prints what changed between two documents. The result tells which conditions of --fail-if hold.
 [[nodiscard]] result<std::vector<std::string>> bench_compare(const bench_arguments& arguments);

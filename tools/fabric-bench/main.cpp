@@ -1,6 +1,7 @@
 // The program `fabric-bench`: its command line, with perftest's spellings where it has some, and its exit code.
 #include "common/url.hpp"
 #include "fabric-bench/bench.hpp"
+#include "fabric-bench/lane_plan.hpp"
 
 #include <weft/units.hpp>
 
@@ -10,8 +11,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <cstdio>
 
 namespace weft::tools {
@@ -20,7 +19,8 @@ namespace {
 constexpr const char* footer =
     R"(Percentiles are in every report; p99.9 needs 10,000 samples. Rates are decimal: 1 GB/s is 1e9 bytes per second.
 
-Exit codes: 0 ok, 1 failed, 2 wrong use, 3 inconclusive: less than 99% of the offered load was done (OVERLOADED).)";
+Exit codes: 0 ok, 1 failed, 2 wrong use, 3 inconclusive: less than 99% of the offered load was done (OVERLOADED), or
+what was measured shows nothing.)";
 
 /// As given, not yet read.
 struct command_line {
@@ -29,6 +29,7 @@ struct command_line {
   std::string size;
   std::string duration;
   std::string rate;
+  std::string phase;
   std::string window;
   std::string checkpoint;
   std::string json_file; ///< "-": standard output
@@ -40,23 +41,6 @@ struct command_line {
 result<std::chrono::nanoseconds> duration_of(std::string text) {
   if (!text.empty() && text.find_first_not_of("0123456789") == text.npos) text += 's';
   return read_duration("--duration", text);
-}
-
-/// "2000", "2000/s" or "2k/s".
-result<double> rate_of(std::string_view text) {
-  const auto whole = text;
-  if (text.ends_with("/s")) text.remove_suffix(2);
-  double scale = 1;
-  if (text.ends_with('k') || text.ends_with('M')) {
-    scale = text.back() == 'k' ? 1e3 : 1e6;
-    text.remove_suffix(1);
-  }
-  double number = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (failure == std::errc{} && end == text.data() + text.size() && std::isfinite(number) && number >= 0) {
-    return number * scale;
-  }
-  return error{errc::invalid_argument, fmt::format("--rate {}: it needs a number per second, as 2000/s", whole)};
 }
 
 void add_load_options(CLI::App& command, command_line& line) {
@@ -82,6 +66,34 @@ void add_caller_option(CLI::App& command, command_line& line) {
 
 void add_plot_option(CLI::App& command, command_line& line, const std::string& of) {
   command.add_option("--plot", line.arguments.plot, of + " as a picture (SVG)")->type_name("FILE");
+}
+
+void add_mixed_options(CLI::App& command, command_line& line) {
+  auto& arguments = line.arguments;
+  command.add_option("ADDRESS", arguments.address, "HOST:PORT of a server; default: one in this process, on loopback");
+  command
+      .add_option(
+          "--lane", arguments.lanes,
+          "a lane and its load, may be repeated: requests at a rate (realtime:size=4K,rate=2000/s) or transfers, "
+          "as many as go (bulk:size=4M,streams=8); also op=write|read, weight=, min=, limit=")
+      ->type_name("LANE:KEY=VALUE,...")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->capture_default_str();
+  command.add_flag("--naive", arguments.naive, "also with lanes off, to see what they are good for");
+  command.add_option("--phase", line.phase, "of one load after the other (default 150ms)")->type_name("DURATION");
+  command.add_option("--cycles", arguments.cycles, "turns of the phases in a repeat")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command.add_option("--repeat", arguments.repeat, "repeats; ratios are medians over them")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command.add_option("--p99-ratio", arguments.most_p99_ratio, "mixed/idle p99 beyond which the verdict is failed")
+      ->capture_default_str();
+  command.add_option("--kept", arguments.least_kept, "share of their rate that transfers must keep")
+      ->capture_default_str();
+  add_plot_option(command, line, "latency distributions");
 }
 
 void add_commands(CLI::App& program, command_line& line) {
@@ -116,6 +128,10 @@ void add_commands(CLI::App& program, command_line& line) {
   rate.add_option("-s,--size", line.size, "of a request and its answer (default 64)")->type_name("BYTES");
   add_depth_option(rate, line, "requests in flight (default 64)");
   add_caller_option(rate, line);
+
+  auto& mixed =
+      *program.add_subcommand("mixed", "Lanes beside each other: what each keeps of its latency and bandwidth");
+  add_mixed_options(mixed, line);
 
   auto& sweep = *program.add_subcommand("sweep", "Writes, reads and requests of every size");
   add_load_options(sweep, line);
@@ -163,8 +179,16 @@ result<void> read_arguments(command_line& line) {
     if (!duration) return duration.error();
     arguments.duration = *duration;
   }
+  if (!line.phase.empty()) {
+    const auto phase = read_duration("--phase", line.phase);
+    if (!phase) return phase.error();
+    if (*phase < std::chrono::milliseconds{10}) {
+      return error{errc::invalid_argument, "--phase: it must be 10ms at least"};
+    }
+    arguments.phase = *phase;
+  }
   if (!line.rate.empty()) {
-    const auto rate = rate_of(line.rate);
+    const auto rate = read_rate("--rate", line.rate);
     if (!rate) return rate.error();
     arguments.rate = *rate;
   }
@@ -217,14 +241,14 @@ result<exit_code> bench(command_line& line, const CLI::App& program, interrupt& 
                    : program.got_subcommand("lat")   ? bench_latency
                    : program.got_subcommand("rate")  ? bench_rate
                    : program.got_subcommand("sweep") ? bench_sweep
+                   : program.got_subcommand("mixed") ? bench_mixed
                                                      : bench_shards;
   const auto ended = run(arguments, signals, report);
   if (!ended && report.runs.empty()) return ended.error();
   // What was measured before a failure is told too.
   if (const auto printed = print(line, report); !printed) return printed.error();
   if (!ended) return ended.error();
-  if (report.errors() > 0) return exit_code::failed;
-  return report.overloaded() ? exit_code::inconclusive : exit_code::ok;
+  return report.ending();
 }
 
 int run(int count, char** arguments) {

@@ -71,6 +71,20 @@ bool bench_report::overloaded() const noexcept {
   return std::any_of(runs.begin(), runs.end(), [](const bench_run& run) { return run.overloaded(); });
 }
 
+exit_code bench_report::ending() const noexcept {
+  if (judged) return *judged;
+  if (errors() > 0) return exit_code::failed;
+  return overloaded() ? exit_code::inconclusive : exit_code::ok;
+}
+
+const char* bench_report::verdict() const noexcept {
+  switch (ending()) {
+    case exit_code::ok: return "ok";
+    case exit_code::inconclusive: return "inconclusive";
+    default: return "failed";
+  }
+}
+
 std::string table(const bench_report& report, bool gbits) {
   std::string text =
       fmt::format("{:<16} {:<10} {:<8} {:>9} {:>10} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}\n", "run",
@@ -95,12 +109,7 @@ std::string table(const bench_report& report, bool gbits) {
 std::string json_document(const bench_report& report) {
   auto runs = ordered_json::array();
   for (const auto& run : report.runs) runs.push_back(run_json(run));
-  const bool failed = report.errors() > 0;
-  ordered_json summary = {{"verdict", failed                ? "failed"
-                                      : report.overloaded() ? "inconclusive"
-                                                            : "ok"},
-                          {"errors", report.errors()},
-                          {"notes", report.notes}};
+  ordered_json summary = {{"verdict", report.verdict()}, {"errors", report.errors()}, {"notes", report.notes}};
   for (const auto& [name, value] : report.sum) summary[name] = number(value);
   const auto here = measure_context();
   const auto known = [](const std::string& text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); };

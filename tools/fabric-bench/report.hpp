@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/histogram.hpp"
+#include "common/exit_code.hpp"
 
 #include <weft/lane.hpp>
 
@@ -37,9 +38,14 @@ struct bench_report {
   std::vector<bench_run> runs;
   std::vector<std::string> notes;                  ///< lines under the table
   std::vector<std::pair<std::string, double>> sum; ///< further entries of the summary
+  std::optional<exit_code> judged;                 ///< ok, failed or inconclusive, where more decides than the rows
 
   [[nodiscard]] std::uint64_t errors() const noexcept;
   [[nodiscard]] bool overloaded() const noexcept;
+  /// ok, failed or inconclusive.
+  [[nodiscard]] exit_code ending() const noexcept;
+  /// Its name.
+  [[nodiscard]] const char* verdict() const noexcept;
 };
 
 /// `gbits`: rates in Gb/s only, as perftest's --report_gbits.

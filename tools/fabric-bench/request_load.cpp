@@ -103,7 +103,7 @@ void request_load::complete(clock::time_point due, error_code code, const respon
   } else if (due >= measured_from_) {
     ++count_.operations;
     count_.latencies.record(now - due);
-    if (now <= end_) ++count_.in_time;
+    if (now <= end_ + plan_.grace) ++count_.in_time;
     count_.elapsed = std::min(now, end_) - measured_from_;
   }
   if (plan_.rate == 0) {

@@ -26,11 +26,12 @@ struct request_plan {
   std::uint64_t iterations = 0; ///< 0: until the duration is over
   std::chrono::nanoseconds warm_up{0};
   std::chrono::nanoseconds duration{0}; ///< may be long: stop() ends it before
+  std::chrono::nanoseconds grace{0};    ///< an answer that comes so long after the end is in time
 };
 
 struct request_count {
   std::uint64_t operations = 0;
-  std::uint64_t in_time = 0; ///< of them, those that were back before the end
+  std::uint64_t in_time = 0; ///< of them, those that were back in time
   std::chrono::nanoseconds elapsed{0};
   histogram latencies;
   std::uint64_t errors = 0;

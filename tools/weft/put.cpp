@@ -59,9 +59,8 @@ result<void> put(command_context& context, const put_arguments& arguments) {
   pending<put_result> storing;
   shards.put(url->name, memory->sub(0, size), options, storing.handler());
   progress bar{url->name, size};
-  const auto slice = parse_byte_count(context.settings.configuration.get("slice.size").value()).value();
   const auto stored = storing.get(
-      context.signals, [&] { bar.update(on->snapshot().slices_sent * slice.value() / url->replicas.size()); });
+      context.signals, [&] { bar.update(on->snapshot().all_lanes().bytes_delivered / url->replicas.size()); });
   if (!stored.value.copies.empty()) report(context, *url, size, stored.value);
   if (stored.code) return failure_of(stored.code, stored.value.where, url->text());
   return {};

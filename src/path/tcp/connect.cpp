@@ -7,6 +7,7 @@
 #include <boost/asio/write.hpp>
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -180,6 +181,13 @@ void set_options(socket_type& socket, const tunables& limits) {
   if (const auto size = limits.tcp_receive_buffer.value(); size > 0) {
     set_option(socket, SOL_SOCKET, SO_RCVBUF, static_cast<int>(size));
   }
+}
+
+void mark(socket_type& socket, lanes::marks with) {
+  error_code code;
+  const bool v6 = socket.local_endpoint(code).protocol() == asio::ip::tcp::v6();
+  set_option(socket, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, with.dscp << 2);
+  set_option(socket, SOL_SOCKET, SO_PRIORITY, with.priority); // last: IP_TOS sets one too
 }
 
 std::function<void()> dial(asio::any_io_executor on, const address& to, duration limit, const tunables& limits,

@@ -3,6 +3,7 @@
 
 #include "base/clock.hpp"
 #include "base/tunables.hpp"
+#include "lane/policy.hpp"
 #include "wire/bodies.hpp"
 
 #include "weft/error.hpp"
@@ -29,6 +30,9 @@ struct address {
 [[nodiscard]] result<void> check_options(const tunables& limits);
 /// Options of every connection: no delay, keep-alive, user timeout, buffers, congestion control.
 void set_options(boost::asio::ip::tcp::socket& socket, const tunables& limits);
+
+/// Marks what a channel sends.
+void mark(boost::asio::ip::tcp::socket& socket, lanes::marks with);
 
 using dialled = std::function<void(const error& failure, boost::asio::ip::tcp::socket socket)>;
 

@@ -1,6 +1,8 @@
 // The connector's queue pairs: made for a route, and brought to RTR and RTS with the lane's attributes.
 #include "path/verbs/connect.hpp"
 
+#include "lane/policy.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -34,9 +36,7 @@ std::uint8_t timeout_exponent(duration wanted) {
 } // namespace
 
 std::uint8_t connector::traffic_class_of(lane on) const noexcept {
-  const std::uint32_t dscp[lane_count] = {limits_.lane_realtime_dscp, limits_.lane_standard_dscp,
-                                          limits_.lane_bulk_dscp, limits_.lane_background_dscp};
-  return static_cast<std::uint8_t>(dscp[static_cast<std::size_t>(on)] << 2);
+  return static_cast<std::uint8_t>(lanes::marks_of(limits_, on).dscp << 2);
 }
 
 rdma_conn_param connector::terms_of(const endpoint& of) const noexcept {
