@@ -22,12 +22,13 @@ std::string made_up_name(const id128& incarnation) {
   return fmt::format("{}:{}:{}", host, ::getpid(), to_string(incarnation).substr(0, 8));
 }
 
-std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, const std::string& names) {
+std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, const std::string& names,
+                                                        lanes::realtime_signal& signal) {
   std::vector<std::unique_ptr<worker>> threads;
   for (std::uint32_t i = 0; i < limits.threads_data; ++i) {
     thread_plan plan{names + "-data", limits.threads_data_cpus, limits.threads_data_priority};
     if (limits.threads_data > 1) plan.name += fmt::format("-{}", i);
-    threads.push_back(std::make_unique<worker>(plan, limits));
+    threads.push_back(std::make_unique<worker>(plan, limits, &signal));
   }
   return threads;
 }
@@ -37,9 +38,9 @@ std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, 
 fabric_core::fabric_core(const config& settings)
     : limits_(settings.values()), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
       realtime_({settings.get("threads.name").value() + "-realtime", limits_.threads_realtime_cpus,
-                 limits_.threads_realtime_priority},
-                limits_),
-      data_(start_data_threads(limits_, settings.get("threads.name").value())), acceptor_(data().context()),
+                 limits_.threads_realtime_priority, true},
+                limits_, &signal_),
+      data_(start_data_threads(limits_, settings.get("threads.name").value(), signal_)), acceptor_(data().context()),
       accept_pause_(data().context()), users_(std::make_shared<user_service>()) {
   for (const auto& complaint : realtime_.complaints()) log_.warning("{}", complaint);
   for (const auto& thread : data_) {

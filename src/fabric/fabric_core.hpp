@@ -118,6 +118,7 @@ private:
   std::string name_;
   const id128 incarnation_;
   std::string address_;
+  lanes::realtime_signal signal_;
   worker realtime_;
   std::vector<std::unique_ptr<worker>> data_;
   std::unique_ptr<fabrics::rdma> rdma_;

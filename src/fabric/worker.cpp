@@ -24,8 +24,9 @@ constexpr unsigned looks_before_yield = 64;
 
 } // namespace
 
-worker::worker(const thread_plan& plan, const tunables& limits)
-    : work_(context_.get_executor()), poll_(limits.poll), spin_(limits.poll_spin), rail_(lanes::policies_of(limits)),
+worker::worker(const thread_plan& plan, const tunables& limits, lanes::realtime_signal* signal)
+    : work_(context_.get_executor()), poll_(limits.poll), spin_(limits.poll_spin), realtime_(plan.realtime),
+      rail_(lanes::policies_of(limits), realtime_ ? lanes::scheduler::no_budget : limits.lane_budget.value(), signal),
       rail_timer_(context_) {
   thread_ = std::thread([this] { run_until_stopped(); });
   place(plan);
@@ -175,7 +176,11 @@ void worker::settle() {
     part->post_gathered();
   }
   rail_.advance(now_);
-  rail_.run(send_turn);
+  const auto sent = rail_.run(send_turn);
+  if (auto* signal = rail_.signal()) {
+    if (realtime_ && !touched_.empty()) signal->seen(now_);
+    if (!realtime_ && sent > 0) signal->bulk_sent(now_);
+  }
   wait_for_rail();
   for (const auto& part : touched_) part->flush_channels();
   for (const auto& part : touched_) part->touched = false;

@@ -41,11 +41,13 @@ struct thread_plan {
   std::string name;
   cpu_list cpus = {};         ///< empty: anywhere
   std::uint32_t priority = 0; ///< of SCHED_FIFO; 0: an ordinary thread
+  bool realtime = false; ///< it carries the realtime lane: it has no budget, and sets the signal that others follow
 };
 
 class worker {
 public:
-  worker(const thread_plan& plan, const tunables& limits);
+  /// `signal`: of the process's realtime thread; null: it has none.
+  worker(const thread_plan& plan, const tunables& limits, lanes::realtime_signal* signal = nullptr);
   /// Stops and joins.
   ~worker();
   worker(const worker&) = delete;
@@ -109,6 +111,7 @@ private:
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   const poll_mode poll_;
   const duration spin_;
+  const bool realtime_;
   lanes::scheduler rail_;
   boost::asio::steady_timer rail_timer_;
   time_point rail_due_ = time_point::max();

@@ -45,9 +45,18 @@ void scheduler::remove(lane on, flow& sender) noexcept {
   sender.queued_ = false;
 }
 
+void scheduler::advance(time_point now) noexcept {
+  now_ = now;
+  if (signal_ != nullptr) under_way_.advance(now, *signal_);
+  if (!under_way_.open()) under_way_.expire(now);
+}
+
+bool scheduler::waits_for_limit(std::size_t which) const noexcept {
+  return !queues_[which].ready.empty() && policies_[which].limit != 0 && queues_[which].limited_until > now_;
+}
+
 bool scheduler::may_send(std::size_t which) const noexcept {
-  const auto& lane = queues_[which];
-  return !lane.ready.empty() && (policies_[which].limit == 0 || lane.limited_until <= now_);
+  return !queues_[which].ready.empty() && !waits_for_limit(which);
 }
 
 bool scheduler::others_may_send(std::size_t which) const noexcept {
@@ -58,15 +67,15 @@ bool scheduler::others_may_send(std::size_t which) const noexcept {
 }
 
 bool scheduler::idle() const noexcept {
-  return !others_may_send(lane_count);
+  return !under_way_.open() || !others_may_send(lane_count);
 }
 
 time_point scheduler::next_due() const noexcept {
   auto due = time_point::max();
   for (std::size_t i = 0; i < lane_count; ++i) {
-    const bool waits = !queues_[i].ready.empty() && !may_send(i);
-    if (waits) due = std::min(due, queues_[i].limited_until);
+    if (waits_for_limit(i)) due = std::min(due, queues_[i].limited_until);
   }
+  if (!under_way_.open() && others_may_send(lane_count)) due = std::min(due, under_way_.next_due());
   return due;
 }
 
@@ -101,7 +110,7 @@ void scheduler::earn(std::size_t which, std::uint64_t bytes) noexcept {
 std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
   auto& lane = queues_[which];
   auto& sender = *lane.ready.front();
-  const auto sent = sender.send(most);
+  const auto sent = sender.send(std::min(most, under_way_.quantum()));
   auto& to = sent == 0 ? lane.spare : lane.ready;
   to.splice(to.end(), lane.ready, sender.place_);
   if (sent == 0) sender.queued_ = false;
@@ -129,7 +138,8 @@ std::uint64_t scheduler::serve_by_weight(std::uint64_t allowance) {
   auto& lane = queues_[turn_];
   std::uint64_t total = 0;
   if (turn_ != realtime && may_send(turn_)) {
-    if (!std::exchange(paid_, true)) lane.deficit += static_cast<std::int64_t>(quantum * policies_[turn_].weight);
+    const auto pay = std::min(quantum, under_way_.quantum()) * policies_[turn_].weight;
+    if (!std::exchange(paid_, true)) lane.deficit += static_cast<std::int64_t>(pay);
     if (lane.deficit > 0) {
       // A flow sends whole slices, so it may overdraw; the lane pays in the next rounds.
       const auto most = policies_[turn_].limit != 0 ? std::min(allowance, quantum) : allowance;
@@ -149,7 +159,7 @@ std::uint64_t scheduler::serve_by_weight(std::uint64_t allowance) {
 std::uint64_t scheduler::run(std::uint64_t allowance) {
   std::uint64_t total = 0;
   while (total < allowance && !idle()) {
-    const auto left = allowance - total;
+    const auto left = std::min(allowance - total, under_way_.room());
     auto first = preferred();
     for (std::size_t i = 0; i < lane_count && first == lane_count; ++i) {
       if (may_send(i) && !others_may_send(i)) first = i;

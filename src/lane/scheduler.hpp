@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "lane/budget.hpp"
 #include "lane/policy.hpp"
 
 #include <array>
@@ -16,7 +17,7 @@ namespace weft::lanes {
 /// Something with bytes to send on one lane: the slices that one link has for it.
 class flow {
 public:
-  /// Sends about `quantum` bytes or less; returns how many. 0 means that it cannot go on now: it is taken off the
+  /// Sends `quantum` bytes or less, or a grain; returns how many. 0 means that it cannot go on now: it is taken off the
   /// scheduler and must be made ready again.
   virtual std::uint64_t send(std::uint64_t quantum) = 0;
 
@@ -31,27 +32,39 @@ private:
 
 class scheduler {
 public:
-  explicit scheduler(const policies& chosen) noexcept : policies_(chosen) {}
+  static constexpr std::uint64_t no_budget = std::uint64_t{1} << 60;
+
+  /// `fixed_budget`: as that of budget.
+  /// `signal`: what the process's realtime thread sets; null: there is none.
+  explicit scheduler(const policies& chosen, std::uint64_t fixed_budget = no_budget,
+                     realtime_signal* signal = nullptr) noexcept
+      : policies_(chosen), under_way_(fixed_budget), signal_(signal) {}
 
   /// In force from the next quantum on.
   void set(const policies& chosen) noexcept;
   /// The time of what follows; it does not go back.
-  void advance(time_point now) noexcept { now_ = now; }
+  void advance(time_point now) noexcept;
+
+  /// What flows have under way, which they account for.
+  [[nodiscard]] budget& under_way() noexcept { return under_way_; }
+  [[nodiscard]] realtime_signal* signal() noexcept { return signal_; }
 
   /// `sender` has something to send; it keeps its turn when it is queued already. Never calls send itself.
   void ready(lane on, flow& sender);
   /// Forgets `sender`, which may be destroyed then. Must not be called from its own send.
   void remove(lane on, flow& sender) noexcept;
 
-  /// Whether nothing may be sent now: no flow is ready, or only such of lanes at their limit.
+  /// Whether nothing may be sent now: no flow is ready, or only such of lanes at their limit, or the budget is spent.
   [[nodiscard]] bool idle() const noexcept;
-  /// When the first of the lanes that wait for their limit may go on; max() if none does.
+  /// When the first of the lanes that wait for their limit may go on, or the budget must be looked at; max() if neither
+  /// holds anything back.
   [[nodiscard]] time_point next_due() const noexcept;
 
   /// Lets flows send until none may or `allowance` bytes went out; returns how many did.
   std::uint64_t run(std::uint64_t allowance);
 
-  /// Bytes that a weight of 1 may send in one round, and that a flow may send at once beside other lanes.
+  /// Bytes that a weight of 1 may send in one round, and that a flow may send at once beside other lanes; less where
+  /// the budget has a smaller quantum.
   static constexpr std::uint64_t quantum = 64 * 1024;
   /// Bytes that a flow of the only busy lane may send at once: what a path can hand on in one go.
   static constexpr std::uint64_t lone_quantum = 1024 * 1024;
@@ -70,6 +83,7 @@ private:
   };
   static constexpr std::size_t realtime = static_cast<std::size_t>(lane::realtime);
 
+  [[nodiscard]] bool waits_for_limit(std::size_t which) const noexcept;
   [[nodiscard]] bool may_send(std::size_t which) const noexcept;
   [[nodiscard]] bool others_may_send(std::size_t which) const noexcept;
   /// The lane that goes before those that share by weight; lane_count if none does.
@@ -80,6 +94,8 @@ private:
   void earn(std::size_t which, std::uint64_t bytes) noexcept;
 
   policies policies_;
+  budget under_way_;
+  realtime_signal* const signal_;
   time_point now_{};
   std::array<queue, lane_count> queues_;
   std::int64_t realtime_first_ = realtime_burst; ///< bytes that realtime may send before others

@@ -133,6 +133,7 @@ public:
   void slice_grew(wire::place at, std::size_t bytes) override;
   void slice_landed(wire::place at, const wire::frame_header& header) override;
   void sent(wire::place at, std::uint64_t transfer) override;
+  void landed(wire::place at, std::uint64_t marks) override;
   void writable(wire::place at) override;
 
   // Time and batches.
@@ -147,12 +148,26 @@ public:
   [[nodiscard]] std::size_t outstanding() const noexcept { return operations_.size(); }
 
 private:
-  /// The slices that arrive on one channel, one at a time.
+  /// The slice that arrives on a channel, part by part; one at a time.
   struct arrival {
-    wire::frame_header header;
-    std::uint32_t done = 0;
-    std::uint32_t crc = 0;
+    wire::frame_header header; ///< of its present part
+    std::uint32_t before = 0;  ///< bytes of it in earlier parts
+    std::uint32_t done = 0;    ///< bytes of the present one
+    std::uint32_t crc = 0;     ///< of all that arrived of it
     operation* into = nullptr; ///< whose memory takes the bytes; null: nobody wants them
+
+    [[nodiscard]] bool goes_on_with(const wire::frame_header& part) const noexcept {
+      return done > 0 && header.transfer == part.transfer && header.index == part.index &&
+             header.offset + done == part.offset;
+    }
+  };
+
+  /// The slice of which some parts were given to a channel. The others follow there before any other slice.
+  struct departure {
+    operation* of = nullptr; ///< null: there is none
+    std::uint32_t index = 0;
+    std::uint32_t done = 0; ///< bytes of it
+    std::uint32_t crc = 0;  ///< of these
   };
 
   /// A place of a lane and the channel in it.
@@ -171,16 +186,21 @@ private:
     std::uint32_t up_there = 0;       ///< the newest epoch that the peer's engine has
     std::uint64_t unverified = 0;     ///< bytes given to it, and not known to be verified
     arrival incoming;
+    departure leaving;
+    lanes::flight under_way; ///< of its slices
   };
 
   struct lane_state final : lanes::flow {
     lane_state(engine& in, lane which) : owner(in), on(which) {}
     std::uint64_t send(std::uint64_t quantum) override { return owner.send_slices(*this, quantum); }
+    /// Whether there is something that may go once a channel takes it.
+    [[nodiscard]] bool has_slices() const noexcept { return !round.empty() || leaving > 0; }
 
     engine& owner;
     lane on;
     std::vector<std::unique_ptr<channel_state>> channels; ///< by number, as many as were ever asked for
     links::round round;                                   ///< transfers with slices to send, in turn
+    std::uint32_t leaving = 0;                            ///< channels in the middle of a slice
   };
 
   /// An owner to be completed at the end of the batch.
@@ -213,6 +233,7 @@ private:
   // engine_messages.cpp
   outbox::message& push(wire::frame_type type, operation_id id) { return outbox_.push(type, id); }
   void post_messages();
+  [[nodiscard]] bool samples(const channel_state& over) const noexcept;
   void message_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void request_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   bool refuse_request(operation_id id, const wire::request& terms);
@@ -229,7 +250,9 @@ private:
   void open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs, std::uint64_t window);
   void make_ready(operation& op);
   std::uint64_t send_slices(lane_state& on, std::uint64_t quantum);
-  bool send_slice(channel_state& over, operation& op, std::uint32_t index);
+  std::uint32_t send_part(lane_state& on, channel_state& over, departure next, std::uint64_t room, bool last);
+  void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);
+  void leaves_no_more(lane_state& on, channel_state& over) noexcept;
   [[nodiscard]] channel_state* carrier_for_slice(const lane_state& on) noexcept;
   void no_longer_unverified(operation& op, std::uint32_t index);
   void slices_verified(operation& op, const wire::slice_range& range);
@@ -248,7 +271,8 @@ private:
   void push_progress(operation& op);
   void receiver_progressed(operation& op);
   void marker_arrived(wire::place at, const wire::frame_header& header);
-  [[nodiscard]] static bool plausible(const operation& op, const wire::frame_header& header) noexcept;
+  [[nodiscard]] static bool plausible(const operation& op, const wire::frame_header& header, std::uint32_t from,
+                                      bool whole) noexcept;
 
   // engine_time.cpp
   void schedule(operation& op);
@@ -265,7 +289,8 @@ private:
   [[nodiscard]] std::size_t channels_of(lane on) const noexcept;
   void want_channel(channel_state& of);
   void want_channels(lane_state& on);
-  static std::uint32_t crc_of(const memory::piece_list& pieces, std::uint64_t offset, std::uint64_t length);
+  static std::uint32_t crc_of(const memory::piece_list& pieces, std::uint64_t offset, std::uint64_t length,
+                              std::uint32_t crc = 0);
 
   host& host_;
   lanes::scheduler& rail_;
@@ -290,6 +315,8 @@ private:
   std::uint64_t ours_bytes_ = 0;
   std::uint32_t theirs_begun_ = 0;
   engine_counters counters_;
+  time_point sampled_at_{};       ///< realtime: when the message whose arrival is measured left
+  std::uint64_t sample_mark_ = 0; ///< its mark; 0: it has arrived
   bool names_memory_ = false;
   std::vector<std::byte> grant_; ///< being put into a request
   bool broken_ = false;

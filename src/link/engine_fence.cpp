@@ -108,6 +108,7 @@ void engine::forget_in_lane(operation& op) {
   if (state == nullptr) return;
   for (const auto& each : state->channels) {
     if (each->incoming.into == &op) each->incoming.into = nullptr;
+    if (each->leaving.of == &op) leaves_no_more(*state, *each);
   }
   if (!op.out) return;
   state->round.remove(op);
@@ -140,6 +141,8 @@ void engine::channel_up(wire::place at, path::channel& opened) {
   state.wanted = state.closing = false;
   state.last_epoch = opened.epoch();
   state.incoming = {};
+  state.under_way = {};
+  rail_.under_way().add(state.under_way);
   state.one_sided = opened.can().one_sided;
   // Opening this epoch proves that this end holds no older one; one that never came up here is fenced all the same.
   const auto older = opened.epoch() - 1;
@@ -160,6 +163,9 @@ void engine::channel_down(wire::place at) {
   if (state.channel == nullptr) return;
   state.channel = nullptr;
   state.incoming = {};
+  leaves_no_more(in_lane, state);
+  rail_.under_way().remove(state.under_way);
+  if (&state == &message_channel()) sample_mark_ = 0;
   state.unverified = 0;
   // One that came up while an older one was not fenced has carried nothing.
   if (!std::exchange(state.stranded, true)) state.stranded_epoch = state.last_epoch;

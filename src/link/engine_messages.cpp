@@ -34,7 +34,15 @@ void engine::post_messages() {
     }
     header.epoch = state.channel->epoch();
     header.received = received_;
-    if (!state.channel->post_message(header, message->body)) return;
+    auto framed = header;
+    const bool sampled = samples(state);
+    if (sampled) framed.flags |= wire::flag_tell;
+    if (!state.channel->post_message(framed, message->body)) return;
+    if (sampled) {
+      rail_.under_way().released(state.under_way, header.body_length, true, now_);
+      sample_mark_ = state.under_way.marks();
+      sampled_at_ = now_;
+    }
     acknowledged_ = received_;
     outbox_.posted();
     ++counters_.messages_sent;
@@ -43,6 +51,13 @@ void engine::post_messages() {
   const wire::frame_header header{
       .type = wire::frame_type::acknowledge, .epoch = state.channel->epoch(), .received = received_};
   if (state.channel->post_message(header, {})) acknowledged_ = received_;
+}
+
+/// Whether the next message is to tell of its arrival, so that it is known how realtime traffic fares.
+bool engine::samples(const channel_state& over) const noexcept {
+  const auto* signal = rail_.signal();
+  if (signal == nullptr || lanes_.front().on != lane::realtime || over.one_sided || sample_mark_ != 0) return false;
+  return over.under_way.takes_mark() && now_ - sampled_at_ >= signal->sample_every(now_);
 }
 
 void engine::flush() {

@@ -22,7 +22,10 @@ engine::engine(host& actions, lanes::scheduler& rail, const tunables& limits, st
 }
 
 engine::~engine() {
-  for (auto& state : lanes_) rail_.remove(state.on, state);
+  for (auto& state : lanes_) {
+    rail_.remove(state.on, state);
+    for (const auto& each : state.channels) rail_.under_way().remove(each->under_way);
+  }
 }
 
 engine::channel_state& engine::channel_of(wire::place at) {

@@ -18,10 +18,13 @@ operation* engine::receiving(const wire::frame_header& header) noexcept {
   return op;
 }
 
-bool engine::plausible(const operation& op, const wire::frame_header& header) noexcept {
+/// `from`: where in its slice the part begins. `whole`: it must be all of the slice.
+bool engine::plausible(const operation& op, const wire::frame_header& header, std::uint32_t from, bool whole) noexcept {
+  if (header.index >= op.slices.count() || header.offset != op.slices.offset(header.index) + from) return false;
+  const auto length = op.slices.length_of(header.index);
+  const bool fits = from < length && header.body_length > 0 && header.body_length <= length - from;
   const bool checked = (header.flags & wire::flag_body_crc) != 0;
-  return header.index < op.slices.count() && header.offset == op.slices.offset(header.index) &&
-         header.body_length == op.slices.length_of(header.index) && (checked || op.terms.verify == verify_mode::wire);
+  return fits && (!whole || header.body_length == length) && (checked || op.terms.verify == verify_mode::wire);
 }
 
 /// What every slice tells and must have, whether or not somebody wants it.
@@ -37,16 +40,22 @@ bool engine::slice_may_come(const channel_state& on, const wire::frame_header& h
 
 void engine::slice_began(wire::place at, const wire::frame_header& header) {
   auto& state = channel_of(at);
-  state.incoming = {.header = header};
+  auto& arriving = state.incoming;
+  const bool goes_on = arriving.goes_on_with(header);
+  const auto last = std::exchange(arriving, {.header = header});
+  if (goes_on) {
+    arriving.before = last.before + last.done;
+    arriving.crc = last.crc;
+  }
   if (!slice_may_come(state, header)) return;
   auto* op = receiving(header);
-  if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header))) {
+  if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header, arriving.before, false))) {
     return broken("slice does not fit its transfer");
   }
   // Verified bytes are never written again, and an ended transfer's memory is its owner's.
-  if (op != nullptr && !op->in->verified.test(header.index)) {
-    state.incoming.into = op;
-  } else {
+  if (op != nullptr && !op->in->verified.test(header.index) && (!goes_on || last.into == op)) {
+    arriving.into = op;
+  } else if (!goes_on || last.into != nullptr) {
     ++counters_.slices_dropped;
   }
 }
@@ -67,14 +76,17 @@ void engine::slice_grew(wire::place at, std::size_t bytes) {
         [&arriving](std::span<const std::byte> part) { arriving.crc = crc32c(part, arriving.crc); });
   }
   arriving.done += static_cast<std::uint32_t>(bytes);
-  if (arriving.done < arriving.header.body_length) return;
-  if (auto* op = std::exchange(arriving.into, nullptr)) check_slice(*op, arriving.header, arriving.crc);
+  if (arriving.done < arriving.header.body_length || arriving.into == nullptr) return;
+  auto& op = *arriving.into;
+  if (arriving.before + arriving.done < op.slices.length_of(arriving.header.index)) return; // more parts follow
+  arriving.into = nullptr;
+  check_slice(op, arriving.header, arriving.crc);
 }
 
 void engine::slice_landed(wire::place at, const wire::frame_header& header) {
   if (!slice_may_come(channel_of(at), header)) return;
   auto* op = receiving(header);
-  if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header))) {
+  if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header, 0, true))) {
     return broken("slice record does not fit its transfer");
   }
   if (op == nullptr || op->in->verified.test(header.index)) {
@@ -93,10 +105,11 @@ void engine::check_slice(operation& op, const wire::frame_header& header, std::u
     ++op.ending.refused;
   } else {
     in.verified.set(header.index);
-    in.verified_bytes += header.body_length;
-    in.news_bytes += header.body_length;
+    const auto length = op.slices.length_of(header.index);
+    in.verified_bytes += length;
+    in.news_bytes += length;
     ++counters_.slices_verified;
-    counts_of(op).bytes_received += header.body_length;
+    counts_of(op).bytes_received += length;
     op.last_progress = now_;
   }
   report(op, {header.index, 1, refused});

@@ -39,18 +39,20 @@ void engine::make_ready(operation& op) {
   if (may) rail_.ready(state.on, state);
 }
 
-/// A slice may go to a channel once the peer has fenced what carried slices in its place before; and one that asks
+/// A slice may go to a channel that is not silent for too long, once the peer has fenced what carried slices in its
+/// place before; and one that asks
 /// nobody where its bytes go, once the peer has said that it knows the channel: behind what it stopped before that.
 bool engine::may_send(const channel_state& over) noexcept {
-  if (over.channel == nullptr || over.closing || over.stranded) return false;
+  if (over.channel == nullptr || over.closing || over.stranded || over.under_way.parked()) return false;
   return !over.one_sided || over.up_there >= over.channel->epoch();
 }
 
-/// The channel with the least under way, of those that take a slice now; null: none does.
+/// The channel with the least under way, of those that take something now; null: none does.
 engine::channel_state* engine::carrier_for_slice(const lane_state& on) noexcept {
   channel_state* best = nullptr;
   for (const auto& each : on.channels) {
-    const bool better = best == nullptr || each->unverified < best->unverified;
+    const bool wanted = each->leaving.of != nullptr || !on.round.empty();
+    const bool better = wanted && (best == nullptr || each->unverified < best->unverified);
     if (better && may_send(*each) && each->channel->takes_slices()) best = each.get();
   }
   return best;
@@ -61,9 +63,16 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
   std::uint64_t total = 0;
   operation* served = nullptr;
   channel_set fed = 0;
-  while (total < quantum && !on.round.empty()) {
+  while (total < quantum) {
     auto* over = carrier_for_slice(on);
     if (over == nullptr) break;
+    if (over->leaving.of != nullptr) {
+      const auto sent = send_part(on, *over, over->leaving, quantum - total, on.round.empty());
+      if (sent == 0) break;
+      fed |= only(over->at.number);
+      total += sent;
+      continue;
+    }
     served = nullptr;
     auto& op = on.round.front();
     auto& out = *op.out;
@@ -71,9 +80,10 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     if (!out.has_slices()) continue;
     const bool repeat = !out.again.empty();
     const auto index = repeat ? out.again.back() : out.next;
-    const auto length = op.slices.length_of(index);
-    if (out.unverified > 0 && out.unverified + length > out.window) continue;
-    if (!send_slice(*over, op, index)) {
+    if (out.unverified > 0 && out.unverified + op.slices.length_of(index) > out.window) continue;
+    const bool last = on.round.empty() && out.again.size() + (out.verified.size() - out.next) == 1;
+    const auto sent = send_part(on, *over, {.of = &op, .index = index}, quantum - total, last);
+    if (sent == 0) {
       on.round.push_front(op);
       break;
     }
@@ -83,7 +93,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     } else {
       ++out.next;
     }
-    total += length;
+    total += sent;
     // It goes on until the quantum is spent: transfers that end one after the other keep a path fuller than some that
     // all end, and are begun anew, at once.
     if (!out.has_slices() || out.unverified >= out.window) continue;
@@ -100,35 +110,63 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
   return total;
 }
 
-bool engine::send_slice(channel_state& over, operation& op, std::uint32_t index) {
+/// The next part of a slice, as long as there is room; returns how long, 0 when the channel refused it. `last`: the
+/// lane has no other slice.
+std::uint32_t engine::send_part(lane_state& on, channel_state& over, departure next, std::uint64_t room, bool last) {
+  auto& op = *next.of;
   auto& out = *op.out;
-  const bool checked = op.terms.verify == verify_mode::slice;
-  wire::frame_header header{.type = wire::frame_type::slice,
-                            .flags = checked ? wire::flag_body_crc : std::uint16_t{0},
-                            .body_length = op.slices.length_of(index),
-                            .epoch = over.channel->epoch(),
-                            .received = received_,
-                            .index = index,
-                            .transfer = op.id,
-                            .offset = op.slices.offset(index)};
-  if (checked) {
-    header.body_crc = out.crcs.empty() ? crc_of(out.pieces, header.offset, header.body_length) : out.crcs[index];
+  const auto length = op.slices.length_of(next.index);
+  path::slice_part part{next.done, length - next.done};
+  if (part.length > room) {
+    const auto less = std::max<std::uint64_t>(room - room % lanes::budget::grain, lanes::budget::grain);
+    part.length = static_cast<std::uint32_t>(std::min<std::uint64_t>(part.length, less));
   }
-  const auto taken = over.channel->post_slice(header, out.pieces, out.granted);
-  if (taken == path::posted::refused) return false;
+  const bool whole = part.end() == length;
+  // The end of what there is to send is marked too, so that its landing is heard of.
+  auto& budget = rail_.under_way();
+  const bool marked = budget.marks(over.under_way, part.length) || (whole && last && over.under_way.takes_mark());
+  const bool checked = op.terms.verify == verify_mode::slice;
+  wire::frame_header header{
+      .type = wire::frame_type::slice,
+      .flags = static_cast<std::uint16_t>((checked ? wire::flag_body_crc : 0) | (marked ? wire::flag_tell : 0)),
+      .body_length = length,
+      .epoch = over.channel->epoch(),
+      .received = received_,
+      .index = next.index,
+      .transfer = op.id,
+      .offset = op.slices.offset(next.index)};
+  if (checked && out.crcs.empty()) next.crc = crc_of(out.pieces, header.offset + part.from, part.length, next.crc);
+  if (checked) header.body_crc = out.crcs.empty() ? next.crc : out.crcs[next.index];
+  const auto taken = over.channel->post_slice(header, part, out.pieces, out.granted);
+  if (taken == path::posted::refused) return 0;
   acknowledged_ = received_;
-  const auto number = over.at.number;
   if (taken == path::posted::pending) {
     ++out.posts;
-    ++out.posts_on[number];
+    ++out.posts_on[over.at.number];
   }
-  out.carriers.set(index, number, op.slices.count());
-  out.used |= only(number);
-  out.unverified += header.body_length;
-  over.unverified += header.body_length;
+  if (part.from == 0) begun_to_leave(over, op, next.index);
+  counts_of(op).bytes_sent += part.length;
+  budget.released(over.under_way, part.length, marked, now_);
+  if (!whole && over.leaving.of == nullptr) ++on.leaving;
+  if (whole && over.leaving.of != nullptr) --on.leaving;
+  next.done = part.end();
+  over.leaving = whole ? departure{} : next;
+  return part.length;
+}
+
+/// From its first part on a slice is on the channel's account, and its transfer's.
+void engine::begun_to_leave(channel_state& over, operation& op, std::uint32_t index) {
+  auto& out = *op.out;
+  const auto length = op.slices.length_of(index);
+  out.carriers.set(index, over.at.number, op.slices.count());
+  out.used |= only(over.at.number);
+  out.unverified += length;
+  over.unverified += length;
   ++counts_of(op).slices_sent;
-  counts_of(op).bytes_sent += header.body_length;
-  return true;
+}
+
+void engine::leaves_no_more(lane_state& on, channel_state& over) noexcept {
+  if (std::exchange(over.leaving, {}).of != nullptr) --on.leaving;
 }
 
 void engine::sent(wire::place at, std::uint64_t transfer) {
@@ -142,9 +180,22 @@ void engine::sent(wire::place at, std::uint64_t transfer) {
   try_finish_stop(*op);
 }
 
+void engine::landed(wire::place at, std::uint64_t marks) {
+  auto& state = channel_of(at);
+  if (broken_ || state.channel == nullptr) return;
+  if (marks > state.under_way.marks()) return broken("word of slices that were never sent");
+  const bool was_parked = state.under_way.parked();
+  rail_.under_way().landed(state.under_way, marks, now_);
+  if (sample_mark_ != 0 && marks >= sample_mark_ && &state == &message_channel()) {
+    sample_mark_ = 0;
+    rail_.signal()->sample(now_ - sampled_at_, now_);
+  }
+  if (was_parked) writable(at);
+}
+
 void engine::writable(wire::place at) {
   auto& state = *state_of(at.carries);
-  if (!state.round.empty() && may_send(channel_of(at))) rail_.ready(at.carries, state);
+  if (state.has_slices() && may_send(channel_of(at))) rail_.ready(at.carries, state);
 }
 
 void engine::progress_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
@@ -185,7 +236,11 @@ void engine::no_longer_unverified(operation& op, std::uint32_t index) {
 void engine::slices_refused(operation& op, const wire::slice_range& range) {
   auto& out = *op.out;
   for (auto index = range.first; index < range.first + range.count; ++index) {
-    if (index >= out.next || out.verified.test(index)) return broken("refusal of slices that are not under way");
+    const auto& carrier = *state_of(op).channels[out.carriers.of(index)];
+    const bool leaving = carrier.leaving.of == &op && carrier.leaving.index == index;
+    if (index >= out.next || out.verified.test(index) || leaving) {
+      return broken("refusal of slices that are not under way");
+    }
     const auto length = op.slices.length_of(index);
     const auto where = fmt::format("slice {} at offset {}", index, op.slices.offset(index));
     // The receiver's check failed: ours tells whether the bytes were bad before they left.
@@ -244,8 +299,8 @@ void engine::collect_missing(operation& op, std::uint8_t number) {
   counters_.slices_resent += found;
 }
 
-std::uint32_t engine::crc_of(const memory::piece_list& pieces, std::uint64_t offset, std::uint64_t length) {
-  std::uint32_t crc = 0;
+std::uint32_t engine::crc_of(const memory::piece_list& pieces, std::uint64_t offset, std::uint64_t length,
+                             std::uint32_t crc) {
   pieces.for_each(offset, length, [&crc](std::span<const std::byte> part) { crc = crc32c(part, crc); });
   return crc;
 }

@@ -29,9 +29,22 @@ struct capabilities {
 /// How far a posted slice got.
 enum class posted : std::uint8_t {
   refused, ///< no room: nothing was taken; listener::writable follows
-  pending, ///< taken; its memory is read until listener::sent
+  pending, ///< taken; its memory is read until listener::sent, which comes for each part
   done,    ///< taken, and its memory will not be read again
 };
+
+/// What of a slice is posted at once. The parts of one follow each other on one channel, with no other slice between.
+struct slice_part {
+  std::uint32_t from = 0; ///< its first byte, in the slice
+  std::uint32_t length = 0;
+
+  [[nodiscard]] constexpr std::uint32_t end() const noexcept { return from + length; }
+};
+
+/// A slice as a whole.
+[[nodiscard]] constexpr slice_part all_of(const wire::frame_header& slice) noexcept {
+  return {0, slice.body_length};
+}
 
 class channel {
 public:
@@ -47,10 +60,11 @@ public:
 
   /// Whether post_slice would take a slice now. False counts as a refusal: listener::writable follows.
   [[nodiscard]] virtual bool takes_slices() const noexcept = 0;
-  /// Takes header.body_length bytes of `pieces` from header.offset on, to be sent by flush() at the latest, to the same
-  /// place in `granted`. Both must stay as they are until sent.
-  [[nodiscard]] virtual posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
-                                          const memory::granted_list& granted) = 0;
+  /// Takes a part of the slice that `header` describes: header.body_length bytes of `pieces` from header.offset on, to
+  /// be sent by flush() at the latest, to the same place in `granted`. Both must stay as they are until sent. The
+  /// checksum counts with the last part only. With wire::flag_tell listener::landed follows.
+  [[nodiscard]] virtual posted post_slice(const wire::frame_header& header, slice_part part,
+                                          const memory::piece_list& pieces, const memory::granted_list& granted) = 0;
 
   /// The fence of this end: begins it. True: it is over, nothing is read, written or reported any more. False:
   /// driver::channel_closed says so, and what had arrived before may still be told.
@@ -67,17 +81,21 @@ public:
   /// A complete frame other than a slice; `body` is valid during the call only.
   virtual void frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) = 0;
 
-  /// The header of a slice arrived, its payload follows.
+  /// The header of a slice, or of a part of it, arrived, its payload follows: header.body_length bytes of it, at
+  /// header.offset.
   virtual void slice_began(wire::place at, const wire::frame_header& header) = 0;
-  /// Where the next bytes of that slice go; 0: nobody wants them, drop them. Asked before every read.
+  /// Where the next bytes of that part go; 0: nobody wants them, drop them. Asked before every read.
   [[nodiscard]] virtual std::size_t slice_space(wire::place at, std::span<iovec> out) = 0;
-  /// `bytes` more of it arrived, and were placed as slice_space said last. The last one ends the slice.
+  /// `bytes` more of it arrived, and were placed as slice_space said last.
   virtual void slice_grew(wire::place at, std::size_t bytes) = 0;
   /// One-sided: the record of a slice whose payload is in place already.
   virtual void slice_landed(wire::place at, const wire::frame_header& header) = 0;
 
-  /// A slice of `transfer` that was pending will not be read again.
+  /// A part of a slice of `transfer` that was pending will not be read again.
   virtual void sent(wire::place at, std::uint64_t transfer) = 0;
+  /// So many parts that were posted with wire::flag_tell, of all that ever were, are off this end's rail: taken by the
+  /// peer, or by its device.
+  virtual void landed(wire::place, std::uint64_t) {}
   /// The channel takes frames again after it had refused one.
   virtual void writable(wire::place at) = 0;
 

@@ -37,7 +37,7 @@ constexpr std::size_t crc_covers = header_size - sizeof(std::uint32_t);
 bool is_known(std::uint8_t type) noexcept {
   const auto value = static_cast<frame_type>(type);
   return (value >= frame_type::hello && value <= frame_type::goodbye) || is_numbered(value) ||
-         (value >= frame_type::acknowledge && value <= frame_type::marker);
+         (value >= frame_type::acknowledge && value <= frame_type::landed);
 }
 
 } // namespace
@@ -80,7 +80,7 @@ result<frame_header> decode(std::span<const std::byte, header_size> bytes) {
                  fmt::format("peer speaks version {}, this is version {}", raw.version, version));
   }
   if (!is_known(raw.type)) return error(errc::protocol_error, fmt::format("unknown frame type {}", raw.type));
-  if ((raw.flags & ~flag_body_crc) != 0) {
+  if ((raw.flags & ~(flag_body_crc | flag_tell)) != 0) {
     return error(errc::protocol_error, fmt::format("unknown frame flags {:#x}", raw.flags));
   }
   const auto type = static_cast<frame_type>(raw.type);

@@ -45,6 +45,7 @@ enum class frame_type : std::uint8_t {
   acknowledge = 32,
   slice = 33,
   marker = 34,
+  landed = 35,
 };
 
 [[nodiscard]] constexpr bool is_numbered(frame_type type) noexcept {
@@ -53,6 +54,8 @@ enum class frame_type : std::uint8_t {
 
 /// Set when `body_crc` holds the CRC32C of the body; without it the body is covered by the wire's own checks only.
 inline constexpr std::uint16_t flag_body_crc = 1;
+/// On any frame of a stream: its receiver says `landed` once it has come.
+inline constexpr std::uint16_t flag_tell = 2;
 
 /// Offsets in the encoded header are those of the members, in order, without padding; the last four bytes are the
 /// CRC32C of the sixty before.
@@ -69,7 +72,8 @@ struct frame_header {
   std::uint64_t offset = 0;   ///< slice: first byte of the transfer
   std::uint64_t argument = 0; ///< grant: window in bytes; response: 1 when slices were sent;
                               ///< marker: the channels that carried some, a bit for each
-                              ///< number; channel_fenced: the epoch that is up instead, or 0
+                              ///< number; channel_fenced: the epoch that is up instead, or 0;
+                              ///< landed: how many frames with flag_tell have come
   std::uint32_t code = 0;     ///< response, cancel, refusal: an errc, 0 for success; channel_fenced: the epoch
 
   friend bool operator==(const frame_header&, const frame_header&) = default;

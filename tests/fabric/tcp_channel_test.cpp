@@ -177,7 +177,7 @@ TEST_CASE("messages and slices leave in the order in which they were posted") {
   const memory::piece_list pieces(bytes, nullptr);
   const auto body = counting(100);
   CHECK(with.channel->post_message(message(1, 100), body));
-  CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces, {}) != path::posted::refused);
+  CHECK(with.channel->post_slice(slice(0, 1 << 20), {0, 1 << 20}, pieces, {}) != path::posted::refused);
   CHECK(with.channel->post_message(message(2, 100), body));
   with.channel->flush();
   std::vector<std::byte> got(3 * wire::header_size + 200 + bytes.size());
@@ -202,7 +202,7 @@ TEST_CASE("slices that were posted together leave together, each told of when it
   for (std::uint64_t i = 0; i < 3; ++i) {
     auto header = slice(i * 100'000, 100'000);
     header.transfer = i;
-    CHECK(with.channel->post_slice(header, pieces, {}) == path::posted::pending);
+    CHECK(with.channel->post_slice(header, path::all_of(header), pieces, {}) == path::posted::pending);
     std::array<std::byte, wire::header_size> encoded;
     wire::encode(header, encoded);
     expected.insert(expected.end(), encoded.begin(), encoded.end());
@@ -229,12 +229,12 @@ TEST_CASE("a full socket refuses, holds what it took, and says when it takes mor
   std::size_t taken = 0;
   // The connection's buffers take some: it is full when a slice is not sent any more.
   while (with.seen.transfers_sent.size() == taken) {
-    CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces, {}) == path::posted::pending);
+    CHECK(with.channel->post_slice(slice(0, 1 << 20), {0, 1 << 20}, pieces, {}) == path::posted::pending);
     ++taken;
     with.channel->flush();
   }
   CHECK_FALSE(with.channel->takes_slices());
-  CHECK(with.channel->post_slice(slice(0, 1 << 20), pieces, {}) == path::posted::refused);
+  CHECK(with.channel->post_slice(slice(0, 1 << 20), {0, 1 << 20}, pieces, {}) == path::posted::refused);
   // Messages wait, up to a bound; a marker always has room.
   std::size_t messages = 0;
   const auto body = counting(60'000);

@@ -128,7 +128,7 @@ struct rig {
   }
 
   [[nodiscard]] posted post(std::uint32_t index, std::uint64_t offset, std::uint32_t length) {
-    return channel->post_slice(slice(index, offset, length), pieces, granted);
+    return channel->post_slice(slice(index, offset, length), {0, length}, pieces, granted);
   }
 
   fake_nic nic;

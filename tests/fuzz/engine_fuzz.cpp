@@ -34,11 +34,13 @@ struct channel final : path::channel {
     return true;
   }
   [[nodiscard]] bool takes_slices() const noexcept override { return room && slices.size() < 4; }
-  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
-                                        const memory::granted_list&) override {
+  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, path::slice_part part,
+                                        const memory::piece_list& pieces, const memory::granted_list&) override {
     require(open, "no slice is posted to a closed channel");
     if (!takes_slices()) return path::posted::refused;
     slices.push_back({&pieces, header});
+    slices.back().header.offset += part.from;
+    slices.back().header.body_length = part.length;
     return path::posted::pending;
   }
   [[nodiscard]] bool close() override { return true; }

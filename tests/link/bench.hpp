@@ -31,9 +31,10 @@ struct fake_channel final : path::channel {
     return true;
   }
   [[nodiscard]] bool takes_slices() const noexcept override { return true; }
-  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, const memory::piece_list&,
-                                        const memory::granted_list&) override {
-    slices.push_back(header);
+  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, path::slice_part part,
+                                        const memory::piece_list&, const memory::granted_list&) override {
+    if (part.from == 0) slices.push_back(header);
+    parts.push_back({header, part});
     return path::posted::pending;
   }
   [[nodiscard]] bool close() override { return true; }
@@ -51,6 +52,11 @@ struct fake_channel final : path::channel {
   std::vector<wire::frame_header> messages;
   std::vector<std::vector<std::byte>> bodies;
   std::vector<wire::frame_header> slices;
+  struct posted_part {
+    wire::frame_header header;
+    path::slice_part part;
+  };
+  std::vector<posted_part> parts;
 };
 
 struct slot final : completion {
@@ -63,7 +69,8 @@ struct slot final : completion {
 };
 
 struct bench : host {
-  bench() {
+  /// `budget`: bytes of slices that may be under way.
+  explicit bench(std::uint64_t budget = lanes::scheduler::no_budget) : rail(lanes::by_weight({1, 1, 1, 1}), budget) {
     advance(0ms);
     engine_.channel_up(lane::standard, messages);
     engine_.channel_up(lane::bulk, data);
@@ -86,6 +93,7 @@ struct bench : host {
   }
   void settle() {
     engine_.flush();
+    rail.advance(now);
     rail.run(1 << 30);
     engine_.flush_channels();
   }
@@ -112,6 +120,22 @@ struct bench : host {
     std::vector<std::byte> body;
     wire::encode(std::span<const wire::slice_range>(ranges), body);
     hear({.type = frame_type::progress, .transfer = transfer}, body);
+  }
+  /// A part of a slice whose bytes are all the same as in `memory`; the checksum is that of the whole.
+  void hear_part(std::uint64_t transfer, std::uint32_t index, path::slice_part part) {
+    const wire::frame_header header{.type = frame_type::slice,
+                                    .flags = wire::flag_body_crc,
+                                    .body_length = part.length,
+                                    .body_crc = crc32c(std::span(memory).subspan(index * 65536U, 65536)),
+                                    .epoch = data.epoch_,
+                                    .index = index,
+                                    .transfer = transfer,
+                                    .offset = index * 65536U + part.from};
+    engine_.slice_began(lane::bulk, header);
+    iovec space[4];
+    wanted = engine_.slice_space(lane::bulk, space) > 0;
+    engine_.slice_grew(lane::bulk, part.length);
+    settle();
   }
   void hear_slice(std::uint64_t transfer, std::uint32_t index, bool damaged, std::uint32_t received = 0) {
     wire::frame_header header{.type = frame_type::slice,
@@ -143,12 +167,13 @@ struct bench : host {
   std::unique_ptr<completion> owner() { return std::make_unique<slot>(result); }
 
   tunables limits;
-  lanes::scheduler rail{lanes::by_weight({1, 1, 1, 1})};
+  lanes::scheduler rail;
   std::vector<std::byte> memory = std::vector<std::byte>(1 << 20);
   fake_channel messages, data;
   time_point now = time_point{} + 1s;
   engine engine_{*this, rail, limits, lanes_here, true};
   std::uint32_t heard = 0;
+  bool wanted = false; ///< the part that was heard last
   int opens = 0;
   std::vector<wire::place> closed;
   operation_id arrived = 0;

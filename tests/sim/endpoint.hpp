@@ -83,7 +83,7 @@ private:
     void protocol_broken(const error& how) override;
 
     endpoint& in;
-    lanes::scheduler rail;
+    lanes::scheduler rail; ///< with a budget, which in production realtime has not
     links::engine engine;
   };
 
@@ -128,6 +128,7 @@ private:
   end_pointer session_end_;
   end_pointer offered_; ///< a new connection of the session, while it replaces the old one
   std::uint64_t session_attempt_ = 0;
+  lanes::realtime_signal signal_;
   side realtime_;
   side others_;
   std::array<slot, wire::place_count> slots_;

@@ -21,6 +21,8 @@ void scenario::plan_network() {
   limits.fence_timeout = random.chance(0.5) ? 10ms : 50ms;
   limits.lane_bulk_channels = random.chance(0.5) ? 1 : 2 + static_cast<std::uint32_t>(random.below(3));
   // A limit that some transfers feel, and none fails for.
+  // Learned, or so small that every slice leaves in parts which wait for each other.
+  if (random.chance(0.6)) limits.lane_budget = byte_count(16'384 + random.below(200'000));
   if (random.chance(0.2)) limits.lane_bulk_limit = bytes_per_second(20'000'000 + random.below(100'000'000));
   if (random.chance(0.2)) limits.lane_background_reservation = bytes_per_second(1 + random.below(100'000'000));
   limits.stall_default = 500ms;

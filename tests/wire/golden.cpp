@@ -33,7 +33,7 @@ std::vector<std::byte> response_body() {
 
 void complete(sample& one) {
   one.header.body_length = static_cast<std::uint32_t>(one.body.size());
-  if (one.header.flags != 0) one.header.body_crc = crc32c(one.body);
+  if ((one.header.flags & flag_body_crc) != 0) one.header.body_crc = crc32c(one.body);
 }
 
 std::vector<std::byte> counting(std::size_t count) {
@@ -114,7 +114,17 @@ std::vector<sample> samples() {
       {"slice",
        {.type = t::slice, .flags = crc, .epoch = 6, .received = 13, .index = 3, .transfer = 5, .offset = 196608},
        counting(32)},
+      {"slice_part",
+       {.type = t::slice,
+        .flags = crc | flag_tell,
+        .epoch = 6,
+        .received = 13,
+        .index = 3,
+        .transfer = 5,
+        .offset = 196640},
+       counting(16)},
       {"marker", {.type = t::marker, .epoch = 6, .received = 13, .transfer = 5}, {}},
+      {"landed", {.type = t::landed, .epoch = 6, .argument = 77}, {}},
   };
   for (auto& one : all) complete(one);
   return all;

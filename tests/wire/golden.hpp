@@ -10,7 +10,7 @@
 namespace weft::wire::golden {
 
 struct sample {
-  std::string name; ///< of the frame type, and of its file
+  std::string name; ///< of the frame, and of its file
   frame_header header;
   std::vector<std::byte> body;
 };
@@ -21,7 +21,7 @@ struct sample {
 [[nodiscard]] request write_request();
 [[nodiscard]] std::vector<slice_range> some_ranges();
 
-/// One of each type, with body_length and body_crc set.
+/// One of each type at least, with body_length and body_crc set.
 [[nodiscard]] std::vector<sample> samples();
 
 /// What the file of `name` holds.

@@ -74,6 +74,7 @@ result<config> without_lanes(config settings) {
       if (const auto set = settings.set(fmt::format("lane.{}.{}", lane, key), value); !set) return set.error();
     }
   }
+  if (const auto set = settings.set("lane.budget", "1TiB"); !set) return set.error();
   return settings;
 }
 

@@ -110,6 +110,7 @@ void end::shut() {
   queue_.clear();
   landed_.clear();
   read_.clear();
+  owes_landed_ = false;
   if (told_closed_) disown();
   announce();
 }
@@ -154,6 +155,7 @@ bool end::post_message(const wire::frame_header& header, std::span<const std::by
   auto added = frame_of(header, in_.terms.flips_header);
   added.body.assign(body.begin(), body.end());
   added.length = body.size();
+  added.tells = !in_.terms.one_sided && (header.flags & wire::flag_tell) != 0;
   const bool covered = (header.flags & wire::flag_body_crc) != 0;
   if (covered && in_.world.random.chance(in_.terms.flips_body)) flip_a_bit(in_.world.random, added.body);
   enqueue(std::move(added));
@@ -170,7 +172,7 @@ bool end::takes_slices() const noexcept {
   return false;
 }
 
-posted end::post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+posted end::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
                        const memory::granted_list&) {
   // Now and then a queue is full though it said otherwise a moment ago.
   const bool full = !room() || (queued_ > 0 && in_.world.random.chance(0.05));
@@ -178,18 +180,27 @@ posted end::post_slice(const wire::frame_header& header, const memory::piece_lis
     refused_ = true;
     return posted::refused;
   }
-  auto added = frame_of(header, in_.terms.flips_header);
+  // A stream has a frame for each part; beside it the record describes the whole.
+  auto frame = header;
+  const auto offset = header.offset + part.from;
+  if (!in_.terms.one_sided) {
+    frame.offset = offset;
+    frame.body_length = part.length;
+  }
+  auto added = frame_of(frame, in_.terms.flips_header);
   added.slice = true;
-  added.length = header.body_length;
+  added.tells = (header.flags & wire::flag_tell) != 0;
+  added.ends = part.end() == header.body_length;
+  added.length = part.length;
   added.transfer = header.transfer;
-  added.source = places(pieces, header.offset, header.body_length);
+  added.source = places(pieces, offset, part.length);
   const bool covered = (header.flags & wire::flag_body_crc) != 0;
   added.flips = covered && in_.world.random.chance(in_.terms.flips_payload);
   if (in_.terms.one_sided && other_.owner_ != nullptr) {
     const auto* granted = other_.owner_->granted(other_, header.transfer);
-    if (granted != nullptr) added.target = places(*granted, header.offset, header.body_length);
+    if (granted != nullptr) added.target = places(*granted, offset, part.length);
   }
-  const bool copies = header.body_length <= copied_up_to;
+  const bool copies = part.length <= copied_up_to;
   if (copies) {
     added.body = read_part(added, added.length);
     added.source.clear();
@@ -239,16 +250,18 @@ void end::transmitted(std::uint64_t part) {
   const bool one_sided = in_.terms.one_sided;
   const bool begins = front.done == 0;
   if (!front.slice) {
-    send({.what = parcel::kind::frame, .head = front.head, .bytes = std::move(bytes)});
+    send({.what = parcel::kind::frame, .head = front.head, .bytes = std::move(bytes), .tells = front.tells});
   } else if (one_sided) {
     send_payload(front, std::move(bytes));
   } else {
     if (begins) send({.what = parcel::kind::slice_header, .head = front.head, .bytes = {}});
-    send({.what = parcel::kind::payload, .head = {}, .bytes = std::move(bytes)});
+    const bool tells = front.tells && front.done + part == front.length;
+    send({.what = parcel::kind::payload, .head = {}, .bytes = std::move(bytes), .tells = tells});
   }
   front.done += part;
+  if (one_sided && front.tells && front.done == front.length) tell_landed(last_arrival_ - in_.world.time.now());
   if (front.done == front.length) {
-    if (front.slice && one_sided) send({.what = parcel::kind::record, .head = front.head, .bytes = {}});
+    if (front.ends && one_sided) send({.what = parcel::kind::record, .head = front.head, .bytes = {}});
     if (front.slice && !front.source.empty()) {
       // A stream knows at once; a queue pair hears from the other side, perhaps after the peer's answer.
       const auto wait = one_sided ? in_.terms.delay + some_of(in_.world.random, 3 * in_.terms.delay) : duration::zero();
@@ -265,6 +278,16 @@ void end::transmitted(std::uint64_t part) {
   }
   transmit();
   if (refused_) deliver();
+}
+
+/// The sender hears of a part: from the other end's device, or from its process when that took it.
+void end::tell_landed(duration pause) {
+  later(pause + in_.terms.delay + some_of(in_.world.random, in_.terms.delay), [this] {
+    if (state_ != state::open || in_.is_cut) return;
+    ++told_;
+    owes_landed_ = true;
+    deliver();
+  });
 }
 
 /// Puts a parcel on the wire, behind those before it.
@@ -309,7 +332,7 @@ void end::arrive(parcel&& came) {
 }
 
 bool end::something_waits() const noexcept {
-  return !landed_.empty() || !read_.empty() || (refused_ && room() && state_ == state::open) ||
+  return !landed_.empty() || !read_.empty() || owes_landed_ || (refused_ && room() && state_ == state::open) ||
          (broken_ && !told_lost_) || (state_ == state::closed && !told_closed_);
 }
 
@@ -328,11 +351,14 @@ void end::deliver() {
         const auto transfer = read_.back();
         read_.pop_back();
         if (listener_ != nullptr) listener_->sent(place_, transfer);
+      } else if (std::exchange(owes_landed_, false)) {
+        if (listener_ != nullptr) listener_->landed(place_, told_);
       } else if (!landed_.empty()) {
         auto came = std::move(landed_.front());
         landed_.pop_front();
         other_.underway_ -= std::min(other_.underway_, came.weight());
         other_.transmit();
+        if (came.tells) other_.tell_landed(duration::zero());
         take(std::move(came));
       } else if (broken_ && !told_lost_) {
         told_lost_ = true;

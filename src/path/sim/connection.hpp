@@ -85,7 +85,7 @@ public:
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
   [[nodiscard]] bool takes_slices() const noexcept override;
-  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+  [[nodiscard]] posted post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
                                   const memory::granted_list& granted) override;
   void flush() override {}
 
@@ -102,8 +102,10 @@ private:
     std::uint64_t length = 0;
     std::uint64_t done = 0;
     std::uint64_t transfer = 0;
-    bool slice = false;
+    bool slice = false; ///< or a part of one
+    bool ends = false;  ///< the last part of it
     bool flips = false;
+    bool tells = false; ///< of its landing
   };
 
   /// What arrives in order and waits for the process.
@@ -111,6 +113,7 @@ private:
     enum class kind : std::uint8_t { frame, slice_header, payload, record, end_of_stream } what{};
     encoded_header head{};
     std::vector<std::byte> bytes;
+    bool tells = false;
 
     [[nodiscard]] std::uint64_t weight() const noexcept { return bytes.size() + wire::header_size; }
   };
@@ -128,6 +131,7 @@ private:
   void take(parcel&& came);
   void take_payload(std::span<const std::byte> bytes);
   void announce();
+  void tell_landed(duration pause);
   void shut();
   void disown();
   void later(duration pause, std::function<void()> what);
@@ -153,6 +157,8 @@ private:
   std::uint64_t queued_ = 0;        ///< bytes of it
   std::uint64_t underway_ = 0;      ///< bytes transmitted, and not taken by the other end's process
   std::vector<std::uint64_t> read_; ///< transfers for which sent() is to be called
+  std::uint64_t told_ = 0;          ///< parts whose landing is known here
+  bool owes_landed_ = false;        ///< landed() is to be called
   std::deque<parcel> landed_;
   time_point last_arrival_{}; ///< of what this end sent: keeps the order
 };

@@ -136,6 +136,7 @@ bool channel::read_slice() {
   slice_left_ -= static_cast<std::uint32_t>(placed);
   begin_ = 0;
   end_ = bytes - placed;
+  if (slice_left_ == 0 && slice_tells_) frame_came(wire::flag_tell);
   events_.slice_grew(place_, placed);
   if (closed_) return false;
   return parse_frames() && bytes == asked;
@@ -182,7 +183,17 @@ bool channel::parse_frames() {
     const std::span<const std::byte> body(buffer_.get() + begin_ + wire::header_size, header->body_length);
     begin_ += wire::header_size + header->body_length;
     after_slice_ = false;
-    events_.frame_arrived(place_, *header, body);
+    if ((header->flags & wire::flag_tell) != 0) {
+      // At once: what the frame has its handler do is no part of the way.
+      frame_came(header->flags);
+      flush();
+      if (closed_) return false;
+    }
+    if (header->type != wire::frame_type::landed) {
+      events_.frame_arrived(place_, *header, body);
+    } else if (header->epoch == epoch_) {
+      events_.landed(place_, header->argument);
+    }
   }
   if (begin_ == end_) begin_ = end_ = 0;
   return !closed_;
@@ -192,6 +203,7 @@ bool channel::parse_frames() {
 void channel::begin_slice(const wire::frame_header& header) {
   after_slice_ = true;
   slice_left_ = header.body_length;
+  slice_tells_ = (header.flags & wire::flag_tell) != 0;
   events_.slice_began(place_, header);
   while (!closed_ && slice_left_ > 0 && begin_ < end_) {
     std::array<iovec, most_parts> parts;
@@ -206,6 +218,7 @@ void channel::begin_slice(const wire::frame_header& header) {
     if (count == 0) placed = available;
     begin_ += placed;
     slice_left_ -= static_cast<std::uint32_t>(placed);
+    if (slice_left_ == 0 && slice_tells_) frame_came(wire::flag_tell);
     events_.slice_grew(place_, placed);
   }
 }
@@ -228,22 +241,39 @@ bool channel::takes_slices() const noexcept {
   return !waiting_ && !closed_ && after_.empty() && slice_count_ < most_slices && slice_bytes_ < most_gathered;
 }
 
-posted channel::post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+posted channel::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
                            const memory::granted_list&) {
   if (!takes_slices()) return posted::refused;
   auto& added = slices_[slice_count_++];
-  wire::encode(header, added.header);
+  auto frame = header;
+  frame.offset += part.from;
+  frame.body_length = part.length;
+  wire::encode(frame, added.header);
   added.header_sent = 0;
   added.pieces = &pieces;
-  added.offset = header.offset;
-  added.left = header.body_length;
+  added.offset = frame.offset;
+  added.left = part.length;
   added.transfer = header.transfer;
-  slice_bytes_ += header.body_length;
+  slice_bytes_ += part.length;
   return posted::pending;
 }
 
+void channel::frame_came(std::uint16_t flags) noexcept {
+  if ((flags & wire::flag_tell) == 0) return;
+  ++came_;
+  owes_landed_ = true;
+}
+
+/// One frame tells of all that came in a batch.
+void channel::tell_landed() {
+  if (!owes_landed_) return;
+  owes_landed_ = !post_message({.type = wire::frame_type::landed, .epoch = epoch_, .argument = came_}, {});
+}
+
 void channel::flush() {
-  if (!waiting_ && !closed_) write_some();
+  if (closed_) return;
+  tell_landed();
+  if (!waiting_) write_some();
 }
 
 std::size_t channel::gather(std::span<iovec> out) const noexcept {

@@ -1,7 +1,8 @@
 // A channel over one TCP connection, also used for the session's. Headers and payload of several slices leave in one
 // gather write from the caller's memory: a call into the kernel's TCP costs as much as copying 64 KiB. Payload is
-// received straight into the memory that the listener names, asked before every read. All reading and writing of user
-// memory happens inside calls of this class, so that close() is a complete fence. Used on the thread of its executor.
+// received straight into the memory that the listener names, asked before every read. Each part of a slice is a frame.
+// All reading and writing of user memory happens inside calls of this class, so that close() is a complete fence. Used
+// on the thread of its executor.
 #pragma once
 
 #include "path/channel.hpp"
@@ -32,7 +33,7 @@ public:
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
   [[nodiscard]] bool takes_slices() const noexcept override;
-  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+  [[nodiscard]] posted post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
                                   const memory::granted_list& granted) override;
   void flush() override;
 
@@ -59,6 +60,8 @@ private:
   [[nodiscard]] bool parse_frames();
   void begin_slice(const wire::frame_header& header);
   [[nodiscard]] std::size_t gather(std::span<iovec> out) const noexcept;
+  void frame_came(std::uint16_t flags) noexcept;
+  void tell_landed();
   void written(std::size_t bytes);
   void write_some();
   [[nodiscard]] ssize_t receive(std::span<iovec> into);
@@ -77,6 +80,7 @@ private:
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   std::uint32_t slice_left_ = 0; ///< payload bytes of the arriving slice that are still to come
+  bool slice_tells_ = false;     ///< the arriving slice has flag_tell
   bool after_slice_ = false;     ///< the last frame was a slice: read no more than the next header, to copy nothing
 
   // Sending: the messages posted before the slices, the slices in order, the messages posted after them.
@@ -87,6 +91,8 @@ private:
   std::size_t slice_count_ = 0; ///< posted; back to 0 when all are out
   std::uint64_t slice_bytes_ = 0;
   std::vector<std::byte> after_;
+  std::uint64_t came_ = 0;   ///< frames with flag_tell
+  bool owes_landed_ = false; ///< the peer was not told of the last of them
   bool waiting_ = false;     ///< the socket is full: writable() follows; or sending failed
   std::string send_failure_; ///< how; the end of receiving follows
 };

@@ -189,19 +189,23 @@ bool channel::takes_slices() const noexcept {
   return may;
 }
 
-posted channel::post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+posted channel::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
                            const memory::granted_list& granted) {
   if (!takes_slices()) return posted::refused;
   slice(end_slice_++) = {.pieces = &pieces,
                          .granted = &granted,
-                         .offset = header.offset,
-                         .left = header.body_length,
-                         .length = header.body_length,
+                         .offset = header.offset + part.from,
+                         .left = part.length,
+                         .length = part.length,
                          .transfer = header.transfer,
-                         .record_at = stream_at_ + staged_.size()};
-  slice_bytes_ += header.body_length;
+                         .record_at = stream_at_ + staged_.size(),
+                         .tells = (header.flags & wire::flag_tell) != 0};
+  slice_bytes_ += part.length;
+  if (part.end() < header.body_length) return posted::pending;
+  auto whole = header;
+  whole.flags &= static_cast<std::uint16_t>(~wire::flag_tell);
   std::array<std::byte, wire::header_size> record;
-  wire::encode(header, record);
+  wire::encode(whole, record);
   staged_.insert(staged_.end(), record.begin(), record.end());
   return posted::pending;
 }
@@ -225,14 +229,14 @@ void channel::write_slices() {
     auto& next = slice(next_write_);
     while (next.left > 0) {
       if (room() <= kept_for_sends) return;
-      write_part(next);
+      write_some(next);
     }
     next.last_request = posted_;
   }
 }
 
 /// One WRITE: as much as is contiguous at the peer and fits one request here.
-void channel::write_part(outgoing_slice& of) {
+void channel::write_some(outgoing_slice& of) {
   const auto to = of.granted->at(of.offset, of.left, peer_rail_);
   auto& request = next_request();
   batch_reads_ = true;
@@ -361,6 +365,7 @@ void channel::retire(std::uint64_t request) {
   while (first_slice_ != next_write_ && slice(first_slice_).last_request <= completed_) {
     const auto& ended = slice(first_slice_++);
     slice_bytes_ -= ended.length;
+    if (ended.tells) events_.landed(place_, ++landed_);
     events_.sent(place_, ended.transfer);
   }
   tell_writable();

@@ -1,4 +1,4 @@
-// A channel over one RC queue pair. A slice is an RDMA WRITE into the memory that its grant names, and its record
+// A channel over one RC queue pair. A slice is RDMA WRITEs into the memory that its grant names, and its record
 // follows in a SEND on the same queue pair, which keeps the order; records and messages that leave together share
 // SENDs. What the sends carry is one stream of frames, cut into slots. Requests are counted against the send queue, and
 // messages against the credits that the peer gave, so that no queue of either end can overflow. Used on the thread of
@@ -78,7 +78,7 @@ public:
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
   [[nodiscard]] bool takes_slices() const noexcept override;
-  [[nodiscard]] posted post_slice(const wire::frame_header& header, const memory::piece_list& pieces,
+  [[nodiscard]] posted post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
                                   const memory::granted_list& granted) override;
   void flush() override;
 
@@ -100,6 +100,7 @@ private:
   static constexpr std::size_t most_slices = 64; ///< a power of two
   static constexpr std::size_t most_batched = 32;
 
+  /// Or a part of one.
   struct outgoing_slice {
     const memory::piece_list* pieces = nullptr;
     const memory::granted_list* granted = nullptr;
@@ -107,8 +108,9 @@ private:
     std::uint64_t left = 0;   ///< of it
     std::uint64_t length = 0;
     std::uint64_t transfer = 0;
-    std::uint64_t record_at = 0;    ///< where its record stands in the stream
+    std::uint64_t record_at = 0;    ///< where its record, if it is the last part, stands in the stream
     std::uint64_t last_request = 0; ///< number of its last WRITE
+    bool tells = false;             ///< of its end
   };
   /// A send slot that the device reads.
   struct slot_in_use {
@@ -126,7 +128,7 @@ private:
   [[nodiscard]] std::uint64_t room() const noexcept { return endpoint_->send_depth - (posted_ - completed_); }
   [[nodiscard]] outgoing_slice& slice(std::size_t number) noexcept { return slices_[number & (most_slices - 1)]; }
   void write_slices();
-  void write_part(outgoing_slice& of);
+  void write_some(outgoing_slice& of);
   void send_stream();
   [[nodiscard]] bool send(std::span<const std::byte> bytes);
   ibv_send_wr& next_request();
@@ -169,6 +171,7 @@ private:
   std::size_t next_write_ = 0;  ///< the first that is not all posted
   std::size_t end_slice_ = 0;
   std::uint64_t slice_bytes_ = 0;
+  std::uint64_t landed_ = 0; ///< of those that tell
 
   // The stream of frames: staged_[0] is its byte number stream_at_.
   std::vector<std::byte> staged_;

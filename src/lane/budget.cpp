@@ -1,0 +1,209 @@
+#include "lane/budget.hpp"
+
+#include <algorithm>
+
+namespace weft::lanes {
+namespace {
+
+/// Realtime traffic counts for so long, and what was heard of its latency.
+constexpr duration crowd_lasts = std::chrono::milliseconds(100);
+constexpr duration latency_lasts = std::chrono::milliseconds(50);
+/// Queues that are aimed at while nobody waits: of so many times the empty way's lag, within bounds.
+constexpr int quiet_queue = 8;
+constexpr duration least_quiet_queue = std::chrono::milliseconds(1);
+constexpr duration most_quiet_queue = std::chrono::milliseconds(8);
+/// While realtime traffic is about, but nothing is heard of its latency: half of the lag.
+constexpr duration least_crowded_queue = std::chrono::microseconds(20);
+constexpr duration most_crowded_queue = std::chrono::microseconds(200);
+/// What realtime latency may rise by: a third of that of an empty way, or so much.
+constexpr duration least_rise = std::chrono::microseconds(10);
+constexpr std::uint32_t round_marks = 8;
+constexpr duration probe_every = std::chrono::seconds(5);
+constexpr duration probe_lasts = std::chrono::milliseconds(10);
+/// The first latency in a probe may be from before it.
+constexpr std::uint32_t probe_latencies = 3;
+/// Rates are measured over so long, and the best is remembered once or twice as long as this. So much of it is kept.
+constexpr duration rate_interval = std::chrono::milliseconds(10);
+constexpr duration rates_last = std::chrono::seconds(30);
+constexpr double kept_rate = 0.88;
+constexpr double forgetting = 0.995;
+constexpr double most_shrinking = 0.7;
+constexpr double most_growth = 1.25;
+
+double share_of(duration part, duration whole) noexcept {
+  return static_cast<double>(part.count()) / static_cast<double>(std::max<duration::rep>(whole.count(), 1));
+}
+
+} // namespace
+
+std::uint64_t budget::quantum() const noexcept {
+  const auto quarter = limit_ / 4;
+  return std::clamp(quarter - quarter % grain, grain, most_quantum);
+}
+
+void budget::remove(flight& of) noexcept {
+  bytes_ -= of.write_off();
+  std::erase(flights_, &of);
+}
+
+void budget::advance(time_point now, const realtime_signal& realtime) noexcept {
+  now_ = now;
+  if (fixed_ > 0) return;
+  const auto last = realtime.last_seen();
+  const bool crowded = last != time_point{} && now - last < crowd_lasts;
+  if (crowded) hear(realtime);
+  if (crowded == crowded_) {
+    if (!crowded || now - probed_at_ <= probe_every) return;
+    crowded_limit_ = probing_ ? crowded_limit_ : limit_;
+    return probe();
+  }
+  if (!probing_) (crowded_ ? crowded_limit_ : quiet_limit_) = limit_;
+  crowded_ = crowded;
+  probing_ = false;
+  if (!crowded) return set_limit(quiet_limit_);
+  // The queue of before goes first.
+  probe();
+}
+
+void budget::hear(const realtime_signal& realtime) noexcept {
+  const auto told = realtime.now_is();
+  if (told.count == realtime_.count) return;
+  const bool first = smooth_ == duration::zero() || told.at - realtime_.at > latency_lasts;
+  realtime_ = told;
+  // One that is far off counts for no more than a bad one.
+  const auto bounded = empty_latency_ > duration::zero() ? std::min(told.typical, 2 * empty_latency_) : told.typical;
+  smooth_ = first ? bounded : (smooth_ + bounded) / 2;
+  unheeded_ = true;
+  if (!probing_ || lag_count_ == 0) return;
+  // The mean of what was heard once the way was empty.
+  if (heard_count_ == 1) empty_latency_ = told.typical;
+  if (heard_count_ > 1) empty_latency_ = (empty_latency_ * (heard_count_ - 1) + told.typical) / heard_count_;
+  ++heard_count_;
+}
+
+/// Keeps the way empty for a moment.
+void budget::probe() noexcept {
+  probing_ = true;
+  probed_at_ = now_;
+  lag_count_ = heard_count_ = 0;
+  limit_ = least_crowded;
+}
+
+void budget::end_probe() noexcept {
+  probing_ = false;
+  std::nth_element(lags_.begin(), lags_.begin() + probe_marks / 2, lags_.end());
+  empty_lag_ = lags_[probe_marks / 2];
+  if (heard_count_ < 2) empty_latency_ = duration::zero();
+  smooth_ = empty_latency_;
+  set_limit(crowded_limit_);
+}
+
+void budget::set_limit(std::uint64_t wanted) noexcept {
+  const auto least = crowded_ ? std::clamp(full_way() - full_way() % grain, least_crowded, first_crowded) : least_quiet;
+  limit_ = std::clamp(wanted - wanted % grain, least, most);
+  round_bytes_ = 0;
+  round_marks_ = 0;
+  round_lag_ = round_excess_ = duration::max();
+  limited_ = false;
+}
+
+void budget::released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept {
+  to.released(bytes, marked, now);
+  bytes_ += bytes;
+  limited_ |= !open();
+}
+
+void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept {
+  const auto told = from.landed(marks, now);
+  bytes_ -= told.bytes;
+  if (told.bytes == 0 || fixed_ > 0) return;
+  measure(told.bytes, now);
+  if (probing_) {
+    // What was released before tells of the queue of then.
+    if (now - told.lag <= probed_at_) return;
+    if (lag_count_ == 0) probed_at_ = now; // there may have been nothing to send since it began
+    lags_[lag_count_++ % probe_marks] = told.lag;
+    const bool enough = heard_count_ > probe_latencies || now - probed_at_ > probe_lasts;
+    if (lag_count_ >= probe_marks && enough) end_probe();
+    return;
+  }
+  round_bytes_ += told.bytes;
+  ++round_marks_;
+  round_lag_ = std::min(round_lag_, told.lag);
+  round_excess_ = std::min(round_excess_, told.lag - told.least_lag);
+  if (round_marks_ >= round_marks && round_bytes_ >= limit_) end_round(told.least_lag);
+}
+
+/// What fills the way without a queue, by the best rate of the last seconds: less would only idle.
+std::uint64_t budget::full_way() const noexcept {
+  const auto seconds = std::chrono::duration<double>(empty_lag_).count();
+  return static_cast<std::uint64_t>(seconds * best_rate());
+}
+
+void budget::measure(std::uint64_t bytes, time_point now) noexcept {
+  measured_bytes_ += bytes;
+  const auto passed = now - measured_from_;
+  if (passed < rate_interval) return;
+  if (now - turned_ > rates_last) {
+    fastest_[1] = std::exchange(fastest_[0], 0.0);
+    turned_ = now;
+  }
+  rate_ = static_cast<double>(measured_bytes_) / std::chrono::duration<double>(passed).count();
+  fastest_[0] = std::max(fastest_[0], rate_);
+  measured_bytes_ = 0;
+  measured_from_ = now;
+}
+
+void budget::end_round(duration least_lag) noexcept {
+  auto factor = 1.0;
+  if (!crowded_) {
+    factor = while_quiet(least_lag);
+  } else if (empty_latency_ == duration::zero() || now_ - realtime_.at > latency_lasts) {
+    factor = by_own_lag();
+  } else if (std::exchange(unheeded_, false)) {
+    factor = by_realtime();
+  }
+  const bool grows = factor > 1.0 && limited_; // what was not held back says nothing of a larger one
+  if (factor > 1.0 && !limited_) factor = 1.0;
+  set_limit(static_cast<std::uint64_t>(static_cast<double>(limit_) * factor) + (grows ? grain : 0));
+}
+
+double budget::while_quiet(duration least_lag) const noexcept {
+  const auto queue = std::clamp(quiet_queue * least_lag, least_quiet_queue, most_quiet_queue);
+  return std::clamp(share_of(least_lag + queue, least_lag + round_excess_), most_shrinking, most_growth);
+}
+
+double budget::by_own_lag() const noexcept {
+  const auto queue = std::clamp(empty_lag_ / 2, least_crowded_queue, most_crowded_queue);
+  return std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, most_growth);
+}
+
+double budget::by_realtime() noexcept {
+  if (limit_ == least_crowded) {
+    // As in a probe: when the way has become a slower one, this is its empty one.
+    empty_latency_ = std::max(empty_latency_, smooth_);
+    empty_lag_ = std::max(empty_lag_, round_lag_);
+  }
+  const auto aim = std::max(empty_latency_ / 3, least_rise);
+  const auto over = smooth_ - empty_latency_ - aim;
+  if (over <= duration::zero()) return 1.0 + (most_growth - 1.0) * std::min(1.0, share_of(-over, aim));
+  // What has no queue of its own makes nobody wait.
+  if (round_lag_ <= empty_lag_ + aim / 2) return 1.0;
+  // Nor is latency bought with the rate: where less under way costs much of it, somebody else is to blame, as the
+  // host's own processors may be. Only when things stay bad the way must have become a slower one.
+  if (rate_ < kept_rate * best_rate()) {
+    if (smooth_ > 2 * empty_latency_ - aim) fastest_ = {forgetting * fastest_[0], forgetting * fastest_[1]};
+    return 1.0;
+  }
+  return std::max(most_shrinking, 1.0 - share_of(over, round_lag_));
+}
+
+void budget::expire(time_point now) noexcept {
+  if (now < next_due()) return;
+  expired_at_ = now;
+  for (auto* each : flights_) {
+    if (each->since() != time_point::max() && each->since() + patience <= now) bytes_ -= each->write_off();
+  }
+}
+
+} // namespace weft::lanes

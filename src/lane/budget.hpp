@@ -1,0 +1,121 @@
+// How many bytes one sender may have under way on a rail, over all channels: what is ahead of an urgent message there.
+// It learns. What the lags of a round exceed that of an empty way by is a queue, and the budget is set so that this one
+// stays short (by the rule of FAST TCP: Wei, Jin, Low, Hegde, "FAST TCP: motivation, architecture, algorithms,
+// performance", 2006). While realtime traffic is about, its latency decides, which a network that puts it first keeps
+// low whatever bulk has under way. What both would be on an empty way is not guessed but tried: for some milliseconds,
+// every few seconds, next to nothing is under way. Pure logic: no I/O, no clock. One thread owns it.
+#pragma once
+
+#include "lane/flight.hpp"
+#include "lane/realtime_signal.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace weft::lanes {
+
+/// Decisions since the beginning; a reader on another thread copies them there.
+struct budget_state {
+  std::uint64_t limit = 0; ///< bytes that may be under way
+  std::uint64_t bytes = 0; ///< that are
+  bool crowded = false;    ///< realtime traffic is about
+};
+
+class budget {
+public:
+  /// What is released at once is a multiple of this, but for the end of a slice.
+  static constexpr std::uint64_t grain = 4 * 1024;
+  static constexpr std::uint64_t most_quantum = 1024 * 1024;
+  static constexpr std::uint64_t most = 16 * 1024 * 1024;
+  /// Where it begins, and what it does not go below while nobody waits.
+  static constexpr std::uint64_t least_quiet = 2 * 1024 * 1024;
+  /// The same while realtime traffic is about.
+  static constexpr std::uint64_t first_crowded = 16 * grain;
+  static constexpr std::uint64_t least_crowded = 2 * grain;
+  /// A channel that tells nothing for so long holds nobody up any more.
+  static constexpr duration patience = std::chrono::milliseconds(50);
+
+  /// `fixed`: it does not learn, but stays at so many bytes; 0: it learns.
+  explicit budget(std::uint64_t fixed) noexcept : fixed_(fixed), limit_(fixed > 0 ? fixed : least_quiet) {}
+
+  /// A channel whose bytes count from now on; it must be removed before its end.
+  void add(flight& of) { flights_.push_back(&of); }
+  void remove(flight& of) noexcept;
+
+  /// The time of what follows, and how realtime traffic fares.
+  void advance(time_point now, const realtime_signal& realtime) noexcept;
+  /// Whether a quantum may be released now.
+  [[nodiscard]] bool open() const noexcept { return bytes_ == 0 || bytes_ + quantum() <= limit_; }
+  /// What may be released now.
+  [[nodiscard]] std::uint64_t room() const noexcept { return limit_ > bytes_ ? limit_ - bytes_ : 0; }
+  [[nodiscard]] std::uint64_t quantum() const noexcept;
+  /// Whether a part of so many bytes, released to `to`, is to be marked.
+  [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
+    return to.takes_mark() && to.unmarked() + part >= quantum() / 2;
+  }
+
+  void released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept;
+  void landed(flight& from, std::uint64_t marks, time_point now) noexcept;
+
+  /// When expire() must be called, as long as the budget holds something back.
+  [[nodiscard]] time_point next_due() const noexcept { return expired_at_ + patience / 2; }
+  /// Writes off what was released to channels that are silent for too long.
+  void expire(time_point now) noexcept;
+
+  [[nodiscard]] budget_state state() const noexcept { return {limit_, bytes_, crowded_}; }
+
+private:
+  void end_round(duration least_lag) noexcept;
+  [[nodiscard]] double while_quiet(duration least_lag) const noexcept;
+  [[nodiscard]] double by_own_lag() const noexcept;
+  [[nodiscard]] double by_realtime() noexcept;
+  void hear(const realtime_signal& realtime) noexcept;
+  void measure(std::uint64_t bytes, time_point now) noexcept;
+  [[nodiscard]] std::uint64_t full_way() const noexcept;
+  [[nodiscard]] double best_rate() const noexcept { return std::max(fastest_[0], fastest_[1]); }
+  void set_limit(std::uint64_t wanted) noexcept;
+  void probe() noexcept;
+  void end_probe() noexcept;
+
+  const std::uint64_t fixed_;
+  std::uint64_t limit_;
+  std::uint64_t bytes_ = 0;
+  std::vector<flight*> flights_;
+
+  // The present round: about a budget's worth of landings.
+  std::uint64_t round_bytes_ = 0;
+  std::uint32_t round_marks_ = 0;
+  duration round_lag_ = duration::max();    ///< the least
+  duration round_excess_ = duration::max(); ///< the least by which one exceeded its channel's least
+  bool limited_ = false;                    ///< the budget held something back
+
+  // The rate at which bytes land.
+  std::uint64_t measured_bytes_ = 0;
+  time_point measured_from_{};
+  double rate_ = 0;                 ///< bytes per second, lately
+  std::array<double, 2> fastest_{}; ///< bytes per second at best: in the last seconds, and in those before
+  time_point turned_{};
+
+  bool crowded_ = false;
+  realtime_signal::latency realtime_; ///< what was heard last
+  duration smooth_{};                 ///< of that, over some times
+  bool unheeded_ = false;             ///< the limit does not follow it yet
+  time_point now_{};
+  std::uint64_t quiet_limit_ = least_quiet;
+  std::uint64_t crowded_limit_ = first_crowded;
+
+  // The probe: the way is kept empty.
+  static constexpr std::uint32_t probe_marks = 8;
+  bool probing_ = false;
+  time_point probed_at_{};                   ///< when the last one began
+  std::array<duration, probe_marks> lags_{}; ///< seen in it
+  std::uint32_t lag_count_ = 0;
+  std::uint32_t heard_count_ = 0; ///< of realtime latencies, in it
+  duration empty_lag_{};          ///< what it found; zero: nothing yet
+  duration empty_latency_{};
+  time_point expired_at_{};
+};
+
+} // namespace weft::lanes

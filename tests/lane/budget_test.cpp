@@ -1,0 +1,223 @@
+// The budget finds its place on any way, keeps the queue short while realtime traffic is about, and lets no silent
+// channel hold the others up. The way is a queue with a rate, and the time is the test's.
+#include "lane/budget.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <vector>
+
+using namespace weft;
+using namespace weft::lanes;
+using namespace std::chrono_literals;
+
+namespace {
+
+duration time_of(std::uint64_t bytes, double rate) {
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(1e9 * static_cast<double>(bytes) / rate));
+}
+
+/// One wire behind one budget: bulk as much as it lets go, and a realtime message now and then.
+struct way {
+  explicit way(double gigabits, duration realtime = 500us, bool first = false)
+      : rate(gigabits * 1e9 / 8), realtime_every(realtime), realtime_first(first) {
+    under_way.add(channel);
+  }
+
+  double rate;                ///< bytes per second
+  duration round_trip = 30us; ///< of an empty way
+  duration realtime_every;    ///< zero: none
+  bool realtime_first;        ///< the network lets it pass what waits
+  budget under_way{0};
+  flight channel;
+  realtime_signal signal;
+
+  time_point now = time_point{} + 1h;
+  time_point free_at{};                              ///< when the wire has nothing more to send
+  std::multimap<time_point, std::uint64_t> landings; ///< by when they are known: marks
+  time_point next_message = now;
+  std::multimap<time_point, duration> arrivals; ///< of messages: how long each took
+  std::uint64_t carried = 0;
+  std::vector<duration> latencies;
+
+  void run(duration length) {
+    const auto end = now + length;
+    carried = 0;
+    latencies.clear();
+    while (now < end) {
+      fill();
+      auto next = realtime_every > 0us ? next_message : end;
+      if (!landings.empty()) next = std::min(next, landings.begin()->first);
+      if (!arrivals.empty()) next = std::min(next, arrivals.begin()->first);
+      now = std::max(now, std::min(next, end));
+      while (!landings.empty() && landings.begin()->first <= now) {
+        under_way.landed(channel, landings.begin()->second, now);
+        landings.erase(landings.begin());
+      }
+      while (!arrivals.empty() && arrivals.begin()->first <= now) {
+        signal.sample(arrivals.begin()->second, now);
+        latencies.push_back(arrivals.begin()->second);
+        arrivals.erase(arrivals.begin());
+      }
+      if (realtime_every > 0us && next_message <= now) {
+        signal.seen(now);
+        const auto waits = realtime_first ? 0ns : std::max<duration>(free_at - now, 0ns);
+        const auto takes = waits + time_of(4096, rate) + round_trip;
+        free_at = std::max(free_at, now) + time_of(4096, rate);
+        arrivals.emplace(now + takes, takes);
+        next_message += realtime_every;
+      }
+    }
+  }
+
+  void fill() {
+    under_way.advance(now, signal);
+    while (under_way.open()) {
+      const auto part = std::min(under_way.quantum(), under_way.room());
+      const bool marked = under_way.marks(channel, part);
+      under_way.released(channel, part, marked, now);
+      free_at = std::max(free_at, now) + time_of(part, rate);
+      carried += part;
+      if (marked) landings.emplace(free_at + round_trip, channel.marks());
+    }
+  }
+
+  [[nodiscard]] double used(duration length) const {
+    return static_cast<double>(carried) / (rate * std::chrono::duration<double>(length).count());
+  }
+  [[nodiscard]] double typical() const {
+    auto sorted = latencies;
+    std::sort(sorted.begin(), sorted.end());
+    return std::chrono::duration<double>(sorted[sorted.size() / 2]).count();
+  }
+  /// With as little of bulk in the way as ever is.
+  [[nodiscard]] double reachable() const {
+    return empty() + std::chrono::duration<double>(time_of(budget::least_crowded / 2, rate)).count();
+  }
+  [[nodiscard]] double empty() const { return std::chrono::duration<double>(time_of(4096, rate) + round_trip).count(); }
+};
+
+} // namespace
+
+TEST_CASE("with nobody waiting a way of any rate is full, and its queue stays within milliseconds") {
+  for (const auto rate : {1.0, 10.0, 100.0, 400.0}) {
+    CAPTURE(rate);
+    way over(rate, 0us);
+    over.run(200ms);
+    over.run(200ms);
+    CHECK(over.used(200ms) > 0.98);
+    CHECK(over.free_at - over.now < 20ms);
+  }
+}
+
+TEST_CASE("beside realtime traffic a way of any rate is nearly full, and the queue in its way is short") {
+  for (const auto rate : {1.0, 10.0, 100.0, 400.0}) {
+    CAPTURE(rate);
+    way over(rate);
+    over.run(500ms);
+    over.run(500ms);
+    CHECK(over.used(500ms) > 0.85);
+    CHECK(over.typical() < 1.7 * over.reachable());
+  }
+}
+
+TEST_CASE("on a way that lets realtime pass bulk has all the rest") {
+  for (const auto rate : {1.0, 10.0, 100.0}) {
+    CAPTURE(rate);
+    way over(rate, 500us, true);
+    over.run(500ms);
+    over.run(500ms);
+    const auto realtime = 4096 * 2000 / over.rate;
+    CHECK(over.used(500ms) > 0.96 - realtime);
+    CHECK(over.typical() < 1.1 * over.empty());
+  }
+}
+
+TEST_CASE("realtime traffic that begins beside a full queue, and ends") {
+  way over(10, 0us);
+  over.run(300ms);
+  CHECK(over.under_way.state().limit >= budget::least_quiet);
+  over.realtime_every = 500us;
+  over.next_message = over.now;
+  over.run(100ms);
+  CHECK(over.under_way.state().crowded);
+  over.run(200ms);
+  CHECK(over.typical() < 1.7 * over.reachable());
+  over.realtime_every = 0us;
+  over.run(300ms);
+  CHECK_FALSE(over.under_way.state().crowded);
+  over.run(100ms);
+  CHECK(over.used(100ms) > 0.98);
+}
+
+TEST_CASE("a way that becomes slower is learned anew") {
+  way over(10);
+  over.run(500ms);
+  over.rate /= 5;
+  over.run(1s);
+  over.run(500ms);
+  CHECK(over.used(500ms) > 0.85);
+  CHECK(over.typical() < 1.7 * over.reachable());
+}
+
+TEST_CASE("a fixed budget is kept, whoever is about") {
+  budget fixed{64 * 1024};
+  realtime_signal signal;
+  flight channel;
+  fixed.add(channel);
+  const auto now = time_point{} + 1h;
+  signal.seen(now);
+  fixed.advance(now, signal);
+  std::uint64_t sent = 0;
+  while (fixed.open()) {
+    fixed.released(channel, fixed.quantum(), true, now);
+    sent += fixed.quantum();
+  }
+  CHECK(sent == 64 * 1024);
+  CHECK(fixed.room() == 0);
+  fixed.landed(channel, 1, now + 1ms);
+  CHECK(fixed.room() == 16 * 1024);
+}
+
+TEST_CASE("what a silent channel has under way counts no more after a while, and it gets nothing until it has told") {
+  budget under_way{64 * 1024};
+  flight silent, other;
+  under_way.add(silent);
+  under_way.add(other);
+  auto now = time_point{} + 1h;
+  under_way.released(silent, 64 * 1024, true, now);
+  CHECK_FALSE(under_way.open());
+  under_way.expire(now);
+  CHECK_FALSE(under_way.open());
+  now = std::max(now + budget::patience, under_way.next_due());
+  under_way.expire(now);
+  CHECK(under_way.open());
+  CHECK(silent.parked());
+  CHECK_FALSE(other.parked());
+  under_way.released(other, 16 * 1024, true, now);
+  under_way.landed(silent, 1, now);
+  CHECK_FALSE(silent.parked());
+  CHECK(under_way.state().bytes == 16 * 1024);
+  under_way.remove(other);
+  CHECK(under_way.state().bytes == 0);
+}
+
+TEST_CASE("bytes that no mark follows are written off, and park nobody") {
+  budget under_way{64 * 1024};
+  flight channel;
+  under_way.add(channel);
+  auto now = time_point{} + 1h;
+  under_way.released(channel, 4096, true, now);
+  under_way.released(channel, 60 * 1024, false, now);
+  under_way.landed(channel, 1, now);
+  CHECK(under_way.state().bytes == 60 * 1024);
+  now += 2 * budget::patience;
+  under_way.expire(now);
+  CHECK(under_way.open());
+  CHECK_FALSE(channel.parked());
+  under_way.released(channel, 4096, true, now);
+  under_way.landed(channel, 2, now);
+  CHECK(under_way.state().bytes == 0);
+}
