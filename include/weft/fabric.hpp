@@ -13,6 +13,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace weft {
 
@@ -122,6 +125,12 @@ public:
   [[nodiscard]] boost::asio::any_io_executor executor(lane of) const;
 
   [[nodiscard]] metrics snapshot() const;
+
+  /// Gives hot settings other values while everything runs: all of them, in force from the next quantum on, or none,
+  /// and the old ones stay. Errors: invalid_config, naming what is wrong; forked.
+  [[nodiscard]] result<void> set(const std::vector<std::pair<std::string, std::string>>& values);
+  /// The value of a setting in force, as a file would have it. Errors: invalid_config.
+  [[nodiscard]] result<std::string> get(std::string_view name) const;
 
   /// Refuses new work, waits up to `patience` for outstanding operations, ends what is left with `closed`, and
   /// completes after every fence. The fabric stays usable for nothing but destruction.

@@ -25,11 +25,27 @@ struct lane_metrics {
   }
 };
 
+/// What the transfers of all data threads have under way. It follows the network, see the README.
+struct budget_metrics {
+  std::uint64_t limit = 0;     ///< bytes that may be, now
+  std::uint64_t under_way = 0; ///< bytes that are, now
+  bool crowded = false;        ///< realtime traffic was about in the last second
+};
+
+/// How often slices that were ready did not go on at once, by what held them back.
+struct wait_metrics {
+  std::uint64_t budget = 0;
+  std::uint64_t limit = 0;   ///< of their lane
+  std::uint64_t channel = 0; ///< it was full, or the peer had not taken enough
+};
+
 /// All count from the start of the fabric.
 struct metrics {
   std::array<lane_metrics, lane_count> lanes = {}; ///< by lane
-  std::uint64_t links = 0;                         ///< alive now
-  std::uint64_t operations = 0;                    ///< outstanding now
+  budget_metrics budget = {};
+  wait_metrics waits = {};
+  std::uint64_t links = 0;      ///< alive now
+  std::uint64_t operations = 0; ///< outstanding now
   std::uint64_t slices_resent = 0;
   std::uint64_t slices_verified = 0;
   std::uint64_t slices_refused = 0; ///< failed the receiver's check here

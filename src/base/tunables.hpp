@@ -49,25 +49,25 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
   X(message_window, "message.window", std::uint32_t, 1024, 16, 65536, "messages", cold,                                \
     "unacknowledged messages, per link and lane")                                                                      \
   X(request_max, "request.max", byte_count, 64_KiB, 4_KiB, 64_KiB, "bytes", cold, "largest payload of a request")      \
-  X(fence_timeout, "fence.timeout", std::chrono::nanoseconds, 50ms, 1ms, 10s, "time", hot,                             \
+  X(fence_timeout, "fence.timeout", std::chrono::nanoseconds, 50ms, 1ms, 10s, "time", cold,                            \
     "how long a cooperative fence may take before the channel is closed")                                              \
-  X(deadline_default, "deadline.default", std::chrono::nanoseconds, 30s, 1ms, 1h, "time", hot,                         \
+  X(deadline_default, "deadline.default", std::chrono::nanoseconds, 30s, 1ms, 1h, "time", cold,                        \
     "deadline of operations that are given none")                                                                      \
-  X(stall_default, "stall.default", std::chrono::nanoseconds, 10s, 10ms, 1h, "time", hot,                              \
+  X(stall_default, "stall.default", std::chrono::nanoseconds, 10s, 10ms, 1h, "time", cold,                             \
     "how long a transfer may go without a verified byte")                                                              \
-  X(session_grace, "session.grace", std::chrono::nanoseconds, 5s, 100ms, 10min, "time", hot,                           \
+  X(session_grace, "session.grace", std::chrono::nanoseconds, 5s, 100ms, 10min, "time", cold,                          \
     "how long a link outlives the loss of its session")                                                                \
-  X(connect_timeout, "connect.timeout", std::chrono::nanoseconds, 5s, 10ms, 5min, "time", hot,                         \
+  X(connect_timeout, "connect.timeout", std::chrono::nanoseconds, 5s, 10ms, 5min, "time", cold,                        \
     "how long one attempt to connect may take")                                                                        \
-  X(handshake_timeout, "handshake.timeout", std::chrono::nanoseconds, 5s, 10ms, 1min, "time", hot,                     \
+  X(handshake_timeout, "handshake.timeout", std::chrono::nanoseconds, 5s, 10ms, 1min, "time", cold,                    \
     "how long a new connection may take to say what it is")                                                            \
-  X(handshakes_max, "handshakes.max", std::uint32_t, 256, 1, 65536, "connections", hot,                                \
+  X(handshakes_max, "handshakes.max", std::uint32_t, 256, 1, 65536, "connections", cold,                               \
     "accepted connections that have not finished their handshake")                                                     \
-  X(probe_timeout, "probe.timeout", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", hot,                             \
+  X(probe_timeout, "probe.timeout", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", cold,                            \
     "how long a peer may take to show that it lives when another one comes with its name")                             \
-  X(redial_min, "redial.min", std::chrono::nanoseconds, 10ms, 1ms, 10s, "time", hot,                                   \
+  X(redial_min, "redial.min", std::chrono::nanoseconds, 10ms, 1ms, 10s, "time", cold,                                  \
     "pause before the first redial; it doubles with each failure")                                                     \
-  X(redial_max, "redial.max", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", hot, "longest pause between redials")  \
+  X(redial_max, "redial.max", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", cold, "longest pause between redials") \
   X(tcp_user_timeout, "tcp.user_timeout", std::chrono::nanoseconds, 10s, 100ms, 10min, "time", cold,                   \
     "how long sent bytes may go without the kernel's acknowledgement (TCP_USER_TIMEOUT)")                              \
   X(tcp_keepalive, "tcp.keepalive", std::chrono::nanoseconds, 10s, 1s, 2h, "time", cold,                               \
@@ -99,17 +99,17 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
     "how long a device may take to flush a queue pair before that is destroyed anyway")                                \
   X(verbs_connects_max, "verbs.connects_max", std::uint32_t, 16, 1, 1024, "attempts", cold,                            \
     "queue pairs that are being connected at once")                                                                    \
-  X(operations_max, "operations.max", std::uint32_t, 4096, 1, 1048576, "operations", hot,                              \
+  X(operations_max, "operations.max", std::uint32_t, 4096, 1, 1048576, "operations", cold,                             \
     "outstanding operations, per link")                                                                                \
-  X(operations_bytes, "operations.bytes", byte_count, 1_GiB, 1_MiB, 1_TiB, "bytes", hot,                               \
+  X(operations_bytes, "operations.bytes", byte_count, 1_GiB, 1_MiB, 1_TiB, "bytes", cold,                              \
     "bytes of outstanding operations, per link")                                                                       \
   X(pool_bytes, "pool.bytes", byte_count, 64_MiB, 4_MiB, 64_GiB, "bytes", cold,                                        \
     "registered buffers of a shard server or client")                                                                  \
   X(shard_chunk, "shard.chunk", byte_count, 1_MiB, 64_KiB, 16_MiB, "bytes", cold,                                      \
     "unit of work of a shard fetch or put; a multiple of 64KiB")                                                       \
-  X(shard_window, "shard.window", byte_count, 16_MiB, 1_MiB, 16_GiB, "bytes", hot,                                     \
+  X(shard_window, "shard.window", byte_count, 16_MiB, 1_MiB, 16_GiB, "bytes", cold,                                    \
     "what one fetch or put may have in flight")                                                                        \
-  X(shard_stall, "shard.stall", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", hot,                                 \
+  X(shard_stall, "shard.stall", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", cold,                                \
     "a chunk without progress for so long goes to another replica")                                                    \
   X(shard_low_space, "shard.low_space", byte_count, 256_MiB, 0_B, 1_TiB, "bytes", cold,                                \
     "free space that puts must leave in a store's file system; 0: none")                                               \
@@ -123,32 +123,32 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
   X(lane_background_weight, "lane.background.weight", std::uint32_t, 1, 1, 1000, "shares", hot,                        \
     "share of a busy rail that the background lane gets")                                                              \
   X(lane_standard_reservation, "lane.standard.reservation", bytes_per_second, bytes_per_second(0),                     \
-    bytes_per_second(0), fastest_rail, "bytes/s", cold,                                                                \
+    bytes_per_second(0), fastest_rail, "bytes/s", hot,                                                                 \
     "what the standard lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "      \
     "together must be less than the network carries, or the others get what is left; 0: none")                         \
   X(lane_standard_limit, "lane.standard.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),            \
-    fastest_rail, "bytes/s", cold,                                                                                     \
+    fastest_rail, "bytes/s", hot,                                                                                      \
     "what the standard lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "     \
     "of those at once must still move a slice within stall.default and shard.stall")                                   \
   X(lane_bulk_reservation, "lane.bulk.reservation", bytes_per_second, bytes_per_second(0), bytes_per_second(0),        \
-    fastest_rail, "bytes/s", cold,                                                                                     \
+    fastest_rail, "bytes/s", hot,                                                                                      \
     "what the bulk lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "          \
     "together must be less than the network carries, or the others get what is left; 0: none")                         \
   X(lane_bulk_limit, "lane.bulk.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0), fastest_rail,      \
-    "bytes/s", cold,                                                                                                   \
+    "bytes/s", hot,                                                                                                    \
     "what the bulk lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "         \
     "of those at once must still move a slice within stall.default and shard.stall")                                   \
   X(lane_background_reservation, "lane.background.reservation", bytes_per_second, bytes_per_second(0),                 \
-    bytes_per_second(0), fastest_rail, "bytes/s", cold,                                                                \
+    bytes_per_second(0), fastest_rail, "bytes/s", hot,                                                                 \
     "what the background lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "    \
     "together must be less than the network carries, or the others get what is left; 0: none")                         \
   X(lane_background_limit, "lane.background.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),        \
-    fastest_rail, "bytes/s", cold,                                                                                     \
+    fastest_rail, "bytes/s", hot,                                                                                      \
     "what the background lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "   \
     "of those at once must still move a slice within stall.default and shard.stall")                                   \
   X(lane_budget, "lane.budget", byte_count, 0_B, 0_B, 1_TiB, "bytes", cold,                                            \
     "what the transfers of a data thread may have under way at once, over all peers and lanes; 0: it learns")          \
-  X(lane_bulk_channels, "lane.bulk.channels", std::uint32_t, 1, 1, 8, "channels", hot,                                 \
+  X(lane_bulk_channels, "lane.bulk.channels", std::uint32_t, 1, 1, 8, "channels", cold,                                \
     "queue pairs or connections that the bulk lane of a link is spread over, where one does not fill the network")     \
   X(lane_realtime_dscp, "lane.realtime.dscp", std::uint32_t, 46, 0, 63, "", cold,                                      \
     "mark of the packets of the realtime lane, at both ends")                                                          \
@@ -163,7 +163,7 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
     "SO_PRIORITY of the bulk lane's connections")                                                                      \
   X(lane_background_priority, "lane.background.priority", std::uint32_t, 1, 0, 6, "", cold,                            \
     "SO_PRIORITY of the background lane's connections")                                                                \
-  X(verify, "verify", verify_mode, verify_mode::slice, verify_mode::slice, verify_mode::wire, "", hot,                 \
+  X(verify, "verify", verify_mode, verify_mode::slice, verify_mode::slice, verify_mode::wire, "", cold,                \
     "what transfers are checked by: slice, a CRC32C each, or wire, the transport's own checks")                        \
   X(poll, "poll", poll_mode, poll_mode::adaptive, poll_mode::event, poll_mode::spin, "", cold,                         \
     "how threads wait for the network: event asleep, adaptive awake for poll.spin, spin awake while linked")           \
@@ -180,7 +180,7 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
   X(threads_realtime_priority, "threads.realtime.priority", std::uint32_t, 0, 0, 99, "", cold,                         \
     "SCHED_FIFO priority of the realtime thread; 0: an ordinary thread")                                               \
   X(log_level, "log.level", weft::log_level, weft::log_level::info, weft::log_level::trace, weft::log_level::off, "",  \
-    hot, "least level of message that reaches the log sink")
+    cold, "least level of message that reaches the log sink")
 
 struct tunables {
 #define WEFT_MEMBER(member, name, type, initial, least, most, unit, temperature, doc) type member{initial};

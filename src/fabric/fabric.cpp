@@ -77,6 +77,16 @@ metrics fabric::snapshot() const {
   return core_->forked() ? metrics{} : core_->snapshot();
 }
 
+result<void> fabric::set(const std::vector<std::pair<std::string, std::string>>& values) {
+  if (core_->forked()) return error(errc::forked);
+  return core_->set(values);
+}
+
+result<std::string> fabric::get(std::string_view name) const {
+  if (core_->forked()) return error(errc::forked);
+  return core_->get(name);
+}
+
 void fabric::start_connect(const std::shared_ptr<fabric_core>& core, std::string address, connect_options options,
                            handler_of<link> handler) {
   if (core->forked()) return answer_forked(std::move(handler));

@@ -36,7 +36,7 @@ std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, 
 } // namespace
 
 fabric_core::fabric_core(const config& settings)
-    : limits_(settings.values()), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
+    : limits_(settings.values()), live_(limits_), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
       realtime_({settings.get("threads.name").value() + "-realtime", limits_.threads_realtime_cpus,
                  limits_.threads_realtime_priority, true},
                 limits_, &signal_),
@@ -429,11 +429,50 @@ metrics fabric_core::snapshot() const {
     const std::lock_guard lock(mutex_);
     sum = ended_;
   }
+  for (const auto& thread : data_) {
+    const auto budget = thread->budget();
+    sum.budget.limit += budget.limit;
+    sum.budget.under_way += budget.under_way;
+    sum.budget.crowded |= budget.crowded;
+    const auto& waits = thread->rail().waits();
+    sum.waits.budget += waits.budget;
+    sum.waits.limit += waits.limit;
+    sum.waits.channel += waits.channel;
+  }
   for (const auto& link : live) {
     sum.links += link->alive() ? 1 : 0;
     link->add_counters_to(sum);
   }
   return sum;
+}
+
+result<void> fabric_core::set(const std::vector<std::pair<std::string, std::string>>& values) {
+  {
+    const std::lock_guard lock(settings_mutex_);
+    auto wanted = live_;
+    for (const auto& [name, text] : values) {
+      if (const auto done = set_tunable(wanted, name, text); !done) return done;
+      const auto& rows = tunable_rows();
+      const auto row = std::find_if(rows.begin(), rows.end(), [&](const auto& each) { return each.name == name; });
+      if (!row->hot) return error(errc::invalid_config, fmt::format("{}: fixed once the fabric is open", name));
+    }
+    if (const auto fits = validate(wanted); !fits) return fits;
+    live_ = wanted;
+    for (const auto& thread : data_) {
+      thread->post([on = thread.get(), chosen = lanes::policies_of(wanted)] {
+        on->begin();
+        on->rail().set(chosen);
+        on->end();
+      });
+    }
+  }
+  for (const auto& [name, text] : values) log_.info("{} is {} now", name, text);
+  return {};
+}
+
+result<std::string> fabric_core::get(std::string_view name) const {
+  const std::lock_guard lock(settings_mutex_);
+  return format_tunable(live_, name);
 }
 
 } // namespace weft::fabrics

@@ -36,6 +36,7 @@ public:
   explicit fabric_core(const config& settings);
   ~fabric_core();
 
+  /// As the fabric was opened with. What lanes may have is as set() left it.
   [[nodiscard]] const tunables& limits() const noexcept { return limits_; }
   [[nodiscard]] const logger& log() const noexcept { return log_; }
   /// The first data thread: it accepts, and shard clients live on it.
@@ -73,6 +74,9 @@ public:
   /// Waits up to `patience` for the operations, ends all links, then calls `done` on the first data thread.
   void close(duration patience, std::function<void()> done);
   [[nodiscard]] metrics snapshot() const;
+  /// All of these settings, or none. Errors: invalid_config.
+  [[nodiscard]] result<void> set(const std::vector<std::pair<std::string, std::string>>& values);
+  [[nodiscard]] result<std::string> get(std::string_view name) const;
   /// Of a link that is gone.
   void keep_counters(const metrics& counted);
 
@@ -114,6 +118,8 @@ private:
 
   const fork_mark mark_;
   const tunables limits_;
+  mutable std::mutex settings_mutex_;
+  tunables live_; ///< what set() left; under that mutex
   logger log_;
   std::string name_;
   const id128 incarnation_;

@@ -181,6 +181,10 @@ void worker::settle() {
     if (realtime_ && !touched_.empty()) signal->seen(now_);
     if (!realtime_ && sent > 0) signal->bulk_sent(now_);
   }
+  const auto budget = rail_.under_way().state();
+  budget_limit_.store(budget.limit, std::memory_order_relaxed);
+  budget_bytes_.store(budget.bytes, std::memory_order_relaxed);
+  crowded_.store(budget.crowded, std::memory_order_relaxed);
   wait_for_rail();
   for (const auto& part : touched_) part->flush_channels();
   for (const auto& part : touched_) part->touched = false;
@@ -188,6 +192,11 @@ void worker::settle() {
   if (rail_.idle() || std::exchange(again_, true) || !polling_) return;
   // It takes its turn among the handlers: such that post one another would keep look() waiting.
   post([this] { next_turn(); });
+}
+
+budget_metrics worker::budget() const noexcept {
+  return {budget_limit_.load(std::memory_order_relaxed), budget_bytes_.load(std::memory_order_relaxed),
+          crowded_.load(std::memory_order_relaxed)};
 }
 
 /// A lane at its limit goes on by time alone.

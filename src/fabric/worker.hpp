@@ -8,6 +8,8 @@
 #include "lane/scheduler.hpp"
 #include "path/event_source.hpp"
 
+#include "weft/metrics.hpp"
+
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -60,6 +62,8 @@ public:
   [[nodiscard]] bool here() const noexcept { return current_ == this; }
   /// Where the thread could not be placed as planned: which processors, which priority, and why. Constant.
   [[nodiscard]] const std::vector<std::string>& complaints() const noexcept { return complaints_; }
+  /// Its budget at the end of the last batch; any thread may ask.
+  [[nodiscard]] budget_metrics budget() const noexcept;
   /// On the thread: a channel was opened or closed. With poll=spin the thread sleeps only while it has none.
   void channel_opened() noexcept { ++channels_; }
   void channel_closed() noexcept { --channels_; }
@@ -113,6 +117,9 @@ private:
   const duration spin_;
   const bool realtime_;
   lanes::scheduler rail_;
+  std::atomic<std::uint64_t> budget_limit_ = 0;
+  std::atomic<std::uint64_t> budget_bytes_ = 0;
+  std::atomic<bool> crowded_ = false;
   boost::asio::steady_timer rail_timer_;
   time_point rail_due_ = time_point::max();
   std::vector<std::shared_ptr<path::event_source>> sources_;

@@ -6,12 +6,14 @@ namespace weft::lanes {
 namespace {
 
 /// Realtime traffic counts for so long, and what was heard of its latency.
-constexpr duration crowd_lasts = std::chrono::milliseconds(100);
+constexpr duration crowd_lasts = std::chrono::seconds(1);
 constexpr duration latency_lasts = std::chrono::milliseconds(50);
-/// Queues that are aimed at while nobody waits: of so many times the empty way's lag, within bounds.
+/// Queues that are aimed at while nobody waits: of so many times the empty way's lag, within bounds; of one more where
+/// that is long already.
 constexpr int quiet_queue = 8;
 constexpr duration least_quiet_queue = std::chrono::milliseconds(1);
 constexpr duration most_quiet_queue = std::chrono::milliseconds(8);
+constexpr duration quiet_filling = std::chrono::milliseconds(2);
 /// While realtime traffic is about, but nothing is heard of its latency: half of the lag.
 constexpr duration least_crowded_queue = std::chrono::microseconds(20);
 constexpr duration most_crowded_queue = std::chrono::microseconds(200);
@@ -19,6 +21,7 @@ constexpr duration most_crowded_queue = std::chrono::microseconds(200);
 constexpr duration least_rise = std::chrono::microseconds(10);
 constexpr std::uint32_t round_marks = 8;
 constexpr duration probe_every = std::chrono::seconds(5);
+constexpr duration probe_again = std::chrono::seconds(1); ///< when the least is still too much
 constexpr duration probe_lasts = std::chrono::milliseconds(10);
 /// The first latency in a probe may be from before it.
 constexpr std::uint32_t probe_latencies = 3;
@@ -52,17 +55,9 @@ void budget::advance(time_point now, const realtime_signal& realtime) noexcept {
   const auto last = realtime.last_seen();
   const bool crowded = last != time_point{} && now - last < crowd_lasts;
   if (crowded) hear(realtime);
-  if (crowded == crowded_) {
-    if (!crowded || now - probed_at_ <= probe_every) return;
-    crowded_limit_ = probing_ ? crowded_limit_ : limit_;
-    return probe();
-  }
-  if (!probing_) (crowded_ ? crowded_limit_ : quiet_limit_) = limit_;
+  if (crowded == crowded_) return;
   crowded_ = crowded;
-  probing_ = false;
-  if (!crowded) return set_limit(quiet_limit_);
-  // The queue of before goes first.
-  probe();
+  set_limit(std::exchange(other_limit_, std::exchange(probing_, false) ? resumes_at_ : limit_));
 }
 
 void budget::hear(const realtime_signal& realtime) noexcept {
@@ -81,29 +76,35 @@ void budget::hear(const realtime_signal& realtime) noexcept {
   ++heard_count_;
 }
 
+bool budget::probe_is_due() const noexcept {
+  return now_ - probed_at_ > probe_every || (crowded_ && now_ - latency_at_ > probe_every);
+}
+
 /// Keeps the way empty for a moment.
 void budget::probe() noexcept {
   probing_ = true;
   probed_at_ = now_;
   lag_count_ = heard_count_ = 0;
-  limit_ = least_crowded;
+  resumes_at_ = std::exchange(limit_, least_crowded);
 }
 
 void budget::end_probe() noexcept {
   probing_ = false;
   std::nth_element(lags_.begin(), lags_.begin() + probe_marks / 2, lags_.end());
   empty_lag_ = lags_[probe_marks / 2];
-  if (heard_count_ < 2) empty_latency_ = duration::zero();
-  smooth_ = empty_latency_;
-  set_limit(crowded_limit_);
+  if (crowded_) {
+    latency_at_ = now_;
+    if (heard_count_ < 2) empty_latency_ = duration::zero();
+    smooth_ = empty_latency_;
+  }
+  set_limit(resumes_at_);
 }
 
 void budget::set_limit(std::uint64_t wanted) noexcept {
-  const auto least = crowded_ ? std::clamp(full_way() - full_way() % grain, least_crowded, first_crowded) : least_quiet;
-  limit_ = std::clamp(wanted - wanted % grain, least, most);
+  limit_ = std::clamp(wanted - wanted % grain, least(), most);
   round_bytes_ = 0;
   round_marks_ = 0;
-  round_lag_ = round_excess_ = duration::max();
+  round_lag_ = duration::max();
   limited_ = false;
 }
 
@@ -116,28 +117,29 @@ void budget::released(flight& to, std::uint64_t bytes, bool marked, time_point n
 void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept {
   const auto told = from.landed(marks, now);
   bytes_ -= told.bytes;
-  if (told.bytes == 0 || fixed_ > 0) return;
+  if (told.marks == 0 || fixed_ > 0) return;
+  now_ = now;
   measure(told.bytes, now);
   if (probing_) {
     // What was released before tells of the queue of then.
     if (now - told.lag <= probed_at_) return;
     if (lag_count_ == 0) probed_at_ = now; // there may have been nothing to send since it began
     lags_[lag_count_++ % probe_marks] = told.lag;
-    const bool enough = heard_count_ > probe_latencies || now - probed_at_ > probe_lasts;
+    const bool enough = !crowded_ || heard_count_ > probe_latencies || now - probed_at_ > probe_lasts;
     if (lag_count_ >= probe_marks && enough) end_probe();
     return;
   }
   round_bytes_ += told.bytes;
   ++round_marks_;
   round_lag_ = std::min(round_lag_, told.lag);
-  round_excess_ = std::min(round_excess_, told.lag - told.least_lag);
-  if (round_marks_ >= round_marks && round_bytes_ >= limit_) end_round(told.least_lag);
+  if (round_marks_ >= round_marks && round_bytes_ >= limit_) end_round();
 }
 
-/// What fills the way without a queue, by the best rate of the last seconds: less would only idle.
-std::uint64_t budget::full_way() const noexcept {
-  const auto seconds = std::chrono::duration<double>(empty_lag_).count();
-  return static_cast<std::uint64_t>(seconds * best_rate());
+/// What fills the way without a queue, by the best rate of late: less would only idle.
+std::uint64_t budget::least() const noexcept {
+  const auto filling = std::chrono::duration<double>(crowded_ ? empty_lag_ : quiet_filling).count() * best_rate();
+  const auto bytes = static_cast<std::uint64_t>(filling);
+  return std::clamp(bytes - bytes % grain, crowded_ ? least_crowded : least_quiet, crowded_ ? first_crowded : first);
 }
 
 void budget::measure(std::uint64_t bytes, time_point now) noexcept {
@@ -154,23 +156,28 @@ void budget::measure(std::uint64_t bytes, time_point now) noexcept {
   measured_from_ = now;
 }
 
-void budget::end_round(duration least_lag) noexcept {
+void budget::end_round() noexcept {
+  if (limited_ && probe_is_due()) return probe();
   auto factor = 1.0;
-  if (!crowded_) {
-    factor = while_quiet(least_lag);
+  if (empty_lag_ == duration::zero()) {
+    // Nothing held it back yet, and nothing is known.
+  } else if (!crowded_) {
+    factor = while_quiet();
   } else if (empty_latency_ == duration::zero() || now_ - realtime_.at > latency_lasts) {
     factor = by_own_lag();
   } else if (std::exchange(unheeded_, false)) {
     factor = by_realtime();
   }
+  // The least is too much: the way must have become another one.
+  if (factor < 1.0 && limit_ <= least() && now_ - probed_at_ > probe_again) return probe();
   const bool grows = factor > 1.0 && limited_; // what was not held back says nothing of a larger one
   if (factor > 1.0 && !limited_) factor = 1.0;
   set_limit(static_cast<std::uint64_t>(static_cast<double>(limit_) * factor) + (grows ? grain : 0));
 }
 
-double budget::while_quiet(duration least_lag) const noexcept {
-  const auto queue = std::clamp(quiet_queue * least_lag, least_quiet_queue, most_quiet_queue);
-  return std::clamp(share_of(least_lag + queue, least_lag + round_excess_), most_shrinking, most_growth);
+double budget::while_quiet() const noexcept {
+  const auto queue = std::clamp(quiet_queue * empty_lag_, least_quiet_queue, std::max(most_quiet_queue, empty_lag_));
+  return std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, most_growth);
 }
 
 double budget::by_own_lag() const noexcept {
@@ -179,11 +186,6 @@ double budget::by_own_lag() const noexcept {
 }
 
 double budget::by_realtime() noexcept {
-  if (limit_ == least_crowded) {
-    // As in a probe: when the way has become a slower one, this is its empty one.
-    empty_latency_ = std::max(empty_latency_, smooth_);
-    empty_lag_ = std::max(empty_lag_, round_lag_);
-  }
   const auto aim = std::max(empty_latency_ / 3, least_rise);
   const auto over = smooth_ - empty_latency_ - aim;
   if (over <= duration::zero()) return 1.0 + (most_growth - 1.0) * std::min(1.0, share_of(-over, aim));
@@ -202,7 +204,7 @@ void budget::expire(time_point now) noexcept {
   if (now < next_due()) return;
   expired_at_ = now;
   for (auto* each : flights_) {
-    if (each->since() != time_point::max() && each->since() + patience <= now) bytes_ -= each->write_off();
+    if (each->silent_at(patience) <= now) write_off(*each);
   }
 }
 

@@ -29,8 +29,10 @@ public:
   static constexpr std::uint64_t grain = 4 * 1024;
   static constexpr std::uint64_t most_quantum = 1024 * 1024;
   static constexpr std::uint64_t most = 16 * 1024 * 1024;
-  /// Where it begins, and what it does not go below while nobody waits.
-  static constexpr std::uint64_t least_quiet = 2 * 1024 * 1024;
+  /// Where it begins. While nobody waits it does not go below that, or two milliseconds of the best rate if that is
+  /// less: what a processor does not get done in time must not end as an idle wire.
+  static constexpr std::uint64_t first = 2 * 1024 * 1024;
+  static constexpr std::uint64_t least_quiet = 256 * 1024;
   /// The same while realtime traffic is about.
   static constexpr std::uint64_t first_crowded = 16 * grain;
   static constexpr std::uint64_t least_crowded = 2 * grain;
@@ -38,7 +40,7 @@ public:
   static constexpr duration patience = std::chrono::milliseconds(50);
 
   /// `fixed`: it does not learn, but stays at so many bytes; 0: it learns.
-  explicit budget(std::uint64_t fixed) noexcept : fixed_(fixed), limit_(fixed > 0 ? fixed : least_quiet) {}
+  explicit budget(std::uint64_t fixed) noexcept : fixed_(fixed), limit_(fixed > 0 ? fixed : first) {}
 
   /// A channel whose bytes count from now on; it must be removed before its end.
   void add(flight& of) { flights_.push_back(&of); }
@@ -51,13 +53,15 @@ public:
   /// What may be released now.
   [[nodiscard]] std::uint64_t room() const noexcept { return limit_ > bytes_ ? limit_ - bytes_ : 0; }
   [[nodiscard]] std::uint64_t quantum() const noexcept;
-  /// Whether a part of so many bytes, released to `to`, is to be marked.
+  /// Whether a part of so many bytes, released to `to`, is to be marked: something of what it has always is.
   [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
-    return to.takes_mark() && to.unmarked() + part >= quantum() / 2;
+    return to.awaited() == 0 || (to.takes_mark() && to.unmarked() + part >= quantum() / 2);
   }
 
   void released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept;
   void landed(flight& from, std::uint64_t marks, time_point now) noexcept;
+  /// What it has under way counts no more.
+  void write_off(flight& of) noexcept { bytes_ -= of.write_off(); }
 
   /// When expire() must be called, as long as the budget holds something back.
   [[nodiscard]] time_point next_due() const noexcept { return expired_at_ + patience / 2; }
@@ -67,15 +71,16 @@ public:
   [[nodiscard]] budget_state state() const noexcept { return {limit_, bytes_, crowded_}; }
 
 private:
-  void end_round(duration least_lag) noexcept;
-  [[nodiscard]] double while_quiet(duration least_lag) const noexcept;
+  void end_round() noexcept;
+  [[nodiscard]] double while_quiet() const noexcept;
   [[nodiscard]] double by_own_lag() const noexcept;
   [[nodiscard]] double by_realtime() noexcept;
   void hear(const realtime_signal& realtime) noexcept;
   void measure(std::uint64_t bytes, time_point now) noexcept;
-  [[nodiscard]] std::uint64_t full_way() const noexcept;
+  [[nodiscard]] std::uint64_t least() const noexcept;
   [[nodiscard]] double best_rate() const noexcept { return std::max(fastest_[0], fastest_[1]); }
   void set_limit(std::uint64_t wanted) noexcept;
+  [[nodiscard]] bool probe_is_due() const noexcept;
   void probe() noexcept;
   void end_probe() noexcept;
 
@@ -83,13 +88,14 @@ private:
   std::uint64_t limit_;
   std::uint64_t bytes_ = 0;
   std::vector<flight*> flights_;
+  time_point now_{};
+  time_point expired_at_{};
 
   // The present round: about a budget's worth of landings.
   std::uint64_t round_bytes_ = 0;
   std::uint32_t round_marks_ = 0;
-  duration round_lag_ = duration::max();    ///< the least
-  duration round_excess_ = duration::max(); ///< the least by which one exceeded its channel's least
-  bool limited_ = false;                    ///< the budget held something back
+  duration round_lag_ = duration::max(); ///< the least
+  bool limited_ = false;                 ///< the budget held something back
 
   // The rate at which bytes land.
   std::uint64_t measured_bytes_ = 0;
@@ -99,23 +105,22 @@ private:
   time_point turned_{};
 
   bool crowded_ = false;
-  realtime_signal::latency realtime_; ///< what was heard last
-  duration smooth_{};                 ///< of that, over some times
-  bool unheeded_ = false;             ///< the limit does not follow it yet
-  time_point now_{};
-  std::uint64_t quiet_limit_ = least_quiet;
-  std::uint64_t crowded_limit_ = first_crowded;
+  realtime_signal::latency realtime_;         ///< what was heard last
+  duration smooth_{};                         ///< of that, over some times
+  bool unheeded_ = false;                     ///< the limit does not follow it yet
+  std::uint64_t other_limit_ = first_crowded; ///< the one of the other time, crowded or quiet
 
   // The probe: the way is kept empty.
   static constexpr std::uint32_t probe_marks = 8;
   bool probing_ = false;
+  std::uint64_t resumes_at_ = 0;             ///< the limit of before
   time_point probed_at_{};                   ///< when the last one began
+  time_point latency_at_{};                  ///< when the last one ended that heard of realtime traffic
   std::array<duration, probe_marks> lags_{}; ///< seen in it
   std::uint32_t lag_count_ = 0;
   std::uint32_t heard_count_ = 0; ///< of realtime latencies, in it
   duration empty_lag_{};          ///< what it found; zero: nothing yet
   duration empty_latency_{};
-  time_point expired_at_{};
 };
 
 } // namespace weft::lanes

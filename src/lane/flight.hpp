@@ -16,59 +16,66 @@ class flight {
 public:
   /// What a landing told.
   struct news {
+    std::uint64_t marks = 0; ///< 0: nothing new
     std::uint64_t bytes = 0; ///< no longer under way
-    duration lag{};          ///< from the release of the last of them to now
-    duration least_lag{};    ///< of the channel, lately
+    duration lag{};          ///< from the release of the last of the marks to now
   };
 
-  /// Whether one more mark can be kept.
-  [[nodiscard]] bool takes_mark() const noexcept { return count_ < most_marks; }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   /// Bytes released since the last mark.
   [[nodiscard]] std::uint64_t unmarked() const noexcept { return unmarked_; }
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+  /// Marks whose landing was not told yet.
+  [[nodiscard]] std::size_t awaited() const noexcept { return count_; }
+  /// Whether one more can be kept.
+  [[nodiscard]] bool takes_mark() const noexcept { return count_ < most_marks; }
   /// Marks that were ever made.
   [[nodiscard]] std::uint64_t marks() const noexcept { return landed_ + count_; }
-  /// It has been silent for too long: nothing more is released to it until all that it has has landed.
+  /// It has been silent for too long: nothing more is released to it until all its marks have landed.
   [[nodiscard]] bool parked() const noexcept { return parked_; }
-  /// When the oldest of its bytes was released; max() if it has none, or they count no more.
-  [[nodiscard]] time_point since() const noexcept { return parked_ || bytes_ == 0 ? time_point::max() : since_; }
+  /// When it will have been: after some of its usual lags, and not before `patience`. max(): nothing is awaited of it.
+  [[nodiscard]] time_point silent_at(duration patience) const noexcept {
+    if (parked_ || count_ == 0) return time_point::max();
+    return heard_ + std::max(patience, 4 * last_lag_);
+  }
 
   void released(std::uint64_t bytes, bool marked, time_point now) noexcept {
-    if (bytes_ == 0) since_ = now;
+    if (count_ == 0) heard_ = now;
     bytes_ += bytes;
     unmarked_ += bytes;
     if (!marked) return;
-    auto& last = marks_[(first_ + count_++) % most_marks];
-    last = {now, std::exchange(unmarked_, 0)};
+    marks_[(first_ + count_++) % most_marks] = {now, std::exchange(unmarked_, 0)};
   }
 
-  /// The first `marks` marks have landed; at most marks().
+  /// The first `marks` marks have landed; at most marks(). With the last one that is awaited what followed it counts no
+  /// more either: nothing would tell of it.
   news landed(std::uint64_t marks, time_point now) noexcept {
     news told;
-    if (marks <= landed_) return told;
     while (landed_ < marks) {
       const auto& each = marks_[first_];
+      ++told.marks;
       told.bytes += each.bytes;
       told.lag = now - each.at;
-      since_ = each.at; // of what remains, the oldest is no older
       first_ = (first_ + 1) % most_marks;
       ++landed_;
       --count_;
     }
+    if (told.marks == 0) return told;
+    heard_ = now;
+    last_lag_ = told.lag;
+    if (count_ == 0) {
+      parked_ = false;
+      told.bytes += std::exchange(unmarked_, 0);
+    }
     bytes_ -= told.bytes;
-    note(told.lag, now);
-    told.least_lag = std::min(least_[0], least_[1]);
-    if (count_ == 0) parked_ = false;
     return told;
   }
 
-  /// Its bytes count no more; returns how many they were. Only what is marked can be waited for.
+  /// Its bytes count no more; returns how many they were.
   std::uint64_t write_off() noexcept {
     parked_ = count_ > 0;
-    const auto all = std::exchange(bytes_, 0);
     unmarked_ = 0;
     for (std::size_t i = 0; i < count_; ++i) marks_[(first_ + i) % most_marks].bytes = 0;
-    return all;
+    return std::exchange(bytes_, 0);
   }
 
 private:
@@ -77,17 +84,6 @@ private:
     std::uint64_t bytes = 0; ///< with those before it since the last mark
   };
   static constexpr std::size_t most_marks = 32;
-  static constexpr duration remembers = std::chrono::seconds(5);
-
-  /// The least of the last five to ten seconds.
-  void note(duration lag, time_point now) noexcept {
-    if (now - turned_ > remembers) {
-      least_[1] = now - turned_ > 2 * remembers ? duration::max() : least_[0];
-      least_[0] = duration::max();
-      turned_ = now;
-    }
-    least_[0] = std::min(least_[0], lag);
-  }
 
   std::array<mark, most_marks> marks_{}; ///< a ring
   std::size_t first_ = 0;
@@ -95,10 +91,9 @@ private:
   std::uint64_t landed_ = 0; ///< marks, ever
   std::uint64_t bytes_ = 0;
   std::uint64_t unmarked_ = 0;
-  time_point since_{};
+  time_point heard_{}; ///< when a mark landed last, or the first that is awaited was released
+  duration last_lag_{};
   bool parked_ = false;
-  std::array<duration, 2> least_{duration::max(), duration::max()};
-  time_point turned_{};
 };
 
 } // namespace weft::lanes

@@ -113,7 +113,10 @@ std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
   const auto sent = sender.send(std::min(most, under_way_.quantum()));
   auto& to = sent == 0 ? lane.spare : lane.ready;
   to.splice(to.end(), lane.ready, sender.place_);
-  if (sent == 0) sender.queued_ = false;
+  if (sent == 0) {
+    sender.queued_ = false;
+    ++waits_.channel;
+  }
   charge(which, sent);
   return sent;
 }
@@ -178,7 +181,15 @@ std::uint64_t scheduler::run(std::uint64_t allowance) {
     auto& deficit = queues_[first].deficit;
     if (!beside) deficit = std::min<std::int64_t>(deficit, 0);
   }
+  count_waits();
   return total;
+}
+
+void scheduler::count_waits() noexcept {
+  bool limited = false;
+  for (std::size_t i = 0; i < lane_count; ++i) limited |= waits_for_limit(i);
+  if (limited) ++waits_.limit;
+  if (!under_way_.open() && others_may_send(lane_count)) ++waits_.budget;
 }
 
 } // namespace weft::lanes

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "base/counter.hpp"
 #include "lane/budget.hpp"
 #include "lane/policy.hpp"
 
@@ -30,6 +31,13 @@ private:
   std::list<flow*>::iterator place_;
 };
 
+/// How often a run ended with flows that had more to send, by what held them back; any thread may read them.
+struct wait_counters {
+  counter budget;
+  counter limit;
+  counter channel; ///< a flow could not go on
+};
+
 class scheduler {
 public:
   static constexpr std::uint64_t no_budget = std::uint64_t{1} << 60;
@@ -47,6 +55,9 @@ public:
 
   /// What flows have under way, which they account for.
   [[nodiscard]] budget& under_way() noexcept { return under_way_; }
+  /// From a flow's send: so much goes to a channel.
+  void released(flight& to, std::uint64_t bytes, bool marked) noexcept { under_way_.released(to, bytes, marked, now_); }
+  [[nodiscard]] const wait_counters& waits() const noexcept { return waits_; }
   [[nodiscard]] realtime_signal* signal() noexcept { return signal_; }
 
   /// `sender` has something to send; it keeps its turn when it is queued already. Never calls send itself.
@@ -90,6 +101,7 @@ private:
   [[nodiscard]] std::size_t preferred() const noexcept;
   std::uint64_t serve_once(std::size_t which, std::uint64_t most);
   std::uint64_t serve_by_weight(std::uint64_t allowance);
+  void count_waits() noexcept;
   void charge(std::size_t which, std::uint64_t bytes) noexcept;
   void earn(std::size_t which, std::uint64_t bytes) noexcept;
 
@@ -97,6 +109,7 @@ private:
   budget under_way_;
   realtime_signal* const signal_;
   time_point now_{};
+  wait_counters waits_;
   std::array<queue, lane_count> queues_;
   std::int64_t realtime_first_ = realtime_burst; ///< bytes that realtime may send before others
   std::uint64_t earned_ = 0;                     ///< what of that is not a whole byte yet

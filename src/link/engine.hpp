@@ -250,8 +250,9 @@ private:
   void open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs, std::uint64_t window);
   void make_ready(operation& op);
   std::uint64_t send_slices(lane_state& on, std::uint64_t quantum);
-  std::uint32_t send_part(lane_state& on, channel_state& over, departure next, std::uint64_t room, bool last);
+  std::uint32_t send_part(lane_state& on, channel_state& over, departure next, std::uint64_t room);
   void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);
+  [[nodiscard]] bool is_leaving(operation& op, std::uint32_t index) noexcept;
   void leaves_no_more(lane_state& on, channel_state& over) noexcept;
   [[nodiscard]] channel_state* carrier_for_slice(const lane_state& on) noexcept;
   void no_longer_unverified(operation& op, std::uint32_t index);

@@ -99,7 +99,9 @@ void engine::force_fence(operation& op) {
 }
 
 void engine::close(channel_state& of) {
-  if (of.channel != nullptr && !std::exchange(of.closing, true)) host_.close_channel(of.at);
+  if (of.channel == nullptr || std::exchange(of.closing, true)) return;
+  rail_.under_way().write_off(of.under_way);
+  host_.close_channel(of.at);
 }
 
 /// Takes it out of everything that points to it from its lane.

@@ -24,7 +24,10 @@ engine::engine(host& actions, lanes::scheduler& rail, const tunables& limits, st
 engine::~engine() {
   for (auto& state : lanes_) {
     rail_.remove(state.on, state);
-    for (const auto& each : state.channels) rail_.under_way().remove(each->under_way);
+    // Only what is registered: the last handle may go on another thread than the rail's, with all channels down.
+    for (const auto& each : state.channels) {
+      if (each->channel != nullptr) rail_.under_way().remove(each->under_way);
+    }
   }
 }
 

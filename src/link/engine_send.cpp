@@ -67,7 +67,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     auto* over = carrier_for_slice(on);
     if (over == nullptr) break;
     if (over->leaving.of != nullptr) {
-      const auto sent = send_part(on, *over, over->leaving, quantum - total, on.round.empty());
+      const auto sent = send_part(on, *over, over->leaving, quantum - total);
       if (sent == 0) break;
       fed |= only(over->at.number);
       total += sent;
@@ -81,8 +81,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     const bool repeat = !out.again.empty();
     const auto index = repeat ? out.again.back() : out.next;
     if (out.unverified > 0 && out.unverified + op.slices.length_of(index) > out.window) continue;
-    const bool last = on.round.empty() && out.again.size() + (out.verified.size() - out.next) == 1;
-    const auto sent = send_part(on, *over, {.of = &op, .index = index}, quantum - total, last);
+    const auto sent = send_part(on, *over, {.of = &op, .index = index}, quantum - total);
     if (sent == 0) {
       on.round.push_front(op);
       break;
@@ -110,9 +109,8 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
   return total;
 }
 
-/// The next part of a slice, as long as there is room; returns how long, 0 when the channel refused it. `last`: the
-/// lane has no other slice.
-std::uint32_t engine::send_part(lane_state& on, channel_state& over, departure next, std::uint64_t room, bool last) {
+/// The next part of a slice, as long as there is room; returns how long, 0 when the channel refused it.
+std::uint32_t engine::send_part(lane_state& on, channel_state& over, departure next, std::uint64_t room) {
   auto& op = *next.of;
   auto& out = *op.out;
   const auto length = op.slices.length_of(next.index);
@@ -122,9 +120,7 @@ std::uint32_t engine::send_part(lane_state& on, channel_state& over, departure n
     part.length = static_cast<std::uint32_t>(std::min<std::uint64_t>(part.length, less));
   }
   const bool whole = part.end() == length;
-  // The end of what there is to send is marked too, so that its landing is heard of.
-  auto& budget = rail_.under_way();
-  const bool marked = budget.marks(over.under_way, part.length) || (whole && last && over.under_way.takes_mark());
+  const bool marked = rail_.under_way().marks(over.under_way, part.length);
   const bool checked = op.terms.verify == verify_mode::slice;
   wire::frame_header header{
       .type = wire::frame_type::slice,
@@ -146,7 +142,7 @@ std::uint32_t engine::send_part(lane_state& on, channel_state& over, departure n
   }
   if (part.from == 0) begun_to_leave(over, op, next.index);
   counts_of(op).bytes_sent += part.length;
-  budget.released(over.under_way, part.length, marked, now_);
+  rail_.released(over.under_way, part.length, marked);
   if (!whole && over.leaving.of == nullptr) ++on.leaving;
   if (whole && over.leaving.of != nullptr) --on.leaving;
   next.done = part.end();
@@ -233,12 +229,16 @@ void engine::no_longer_unverified(operation& op, std::uint32_t index) {
   take(state_of(op).channels[op.out->carriers.of(index)]->unverified);
 }
 
+/// Whether parts of a slice that was given away are still to go.
+bool engine::is_leaving(operation& op, std::uint32_t index) noexcept {
+  const auto& leaving = state_of(op).channels[op.out->carriers.of(index)]->leaving;
+  return leaving.of == &op && leaving.index == index;
+}
+
 void engine::slices_refused(operation& op, const wire::slice_range& range) {
   auto& out = *op.out;
   for (auto index = range.first; index < range.first + range.count; ++index) {
-    const auto& carrier = *state_of(op).channels[out.carriers.of(index)];
-    const bool leaving = carrier.leaving.of == &op && carrier.leaving.index == index;
-    if (index >= out.next || out.verified.test(index) || leaving) {
+    if (index >= out.next || out.verified.test(index) || is_leaving(op, index)) {
       return broken("refusal of slices that are not under way");
     }
     const auto length = op.slices.length_of(index);

@@ -133,7 +133,7 @@ TEST_CASE("explain tells range, unit and documentation") {
   CHECK(entry.unit == "bytes");
   CHECK_FALSE(entry.hot);
   CHECK_FALSE(entry.doc.empty());
-  CHECK(explained(config{}, "log.level").hot);
+  CHECK(explained(config{}, "lane.bulk.limit").hot);
 }
 
 TEST_CASE("errors in a file have its name, line and column") {

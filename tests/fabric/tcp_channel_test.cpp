@@ -8,6 +8,7 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include <atomic>
 #include <cstring>
 #include <numeric>
 #include <optional>
@@ -37,10 +38,11 @@ struct recorder final : path::listener, path::driver {
   }
   void slice_grew(wire::place, std::size_t bytes) override {
     done += bytes;
-    landed += done == slices.back().body_length ? 1 : 0;
+    slices_whole += done == slices.back().body_length ? 1 : 0;
   }
   void slice_landed(wire::place, const wire::frame_header&) override {}
   void sent(wire::place, std::uint64_t transfer) override { transfers_sent.push_back(transfer); }
+  void landed(wire::place, std::uint64_t marks) override { marks_landed.push_back(marks); }
   void writable(wire::place) override { ++times_writable; }
   void batch_begins() override { ++batches; }
   void batch_ends() override { --batches; }
@@ -53,8 +55,9 @@ struct recorder final : path::listener, path::driver {
   std::vector<wire::frame_header> slices;
   std::vector<std::byte> memory;
   std::size_t done = 0;
-  int landed = 0;
+  int slices_whole = 0;
   std::vector<std::uint64_t> transfers_sent;
+  std::vector<std::uint64_t> marks_landed;
   int times_writable = 0;
   int batches = 0;
   std::optional<error> failure;
@@ -82,6 +85,17 @@ struct connected {
     wire::encode(header, bytes);
     asio::write(other, asio::buffer(bytes));
     asio::write(other, asio::buffer(body.data(), body.size()));
+  }
+
+  /// The next frame without a body that comes at the other end.
+  wire::frame_header hear() {
+    std::array<std::byte, wire::header_size> bytes;
+    std::thread reader([&] { asio::read(other, asio::buffer(bytes)); });
+    channel->flush();
+    context.restart();
+    context.run_for(std::chrono::milliseconds(20));
+    reader.join();
+    return wire::decode(bytes).value();
   }
 
   asio::io_context context;
@@ -155,7 +169,7 @@ TEST_CASE("payload lands where the listener says, and frames behind it are found
       with.say(message(1, 0));
     }
   });
-  CHECK(with.run_until([&] { return with.seen.landed == 4 && with.seen.frames.size() == 4; }));
+  CHECK(with.run_until([&] { return with.seen.slices_whole == 4 && with.seen.frames.size() == 4; }));
   writer.join();
   CHECK(with.seen.memory == payload);
 }
@@ -168,7 +182,7 @@ TEST_CASE("payload that nobody wants is dropped, and the stream goes on") {
   });
   CHECK(with.run_until([&] { return with.seen.frames.size() == 1; }));
   writer.join();
-  CHECK(with.seen.landed == 1);
+  CHECK(with.seen.slices_whole == 1);
 }
 
 TEST_CASE("messages and slices leave in the order in which they were posted") {
@@ -252,6 +266,84 @@ TEST_CASE("a full socket refuses, holds what it took, and says when it takes mor
   reader.join();
 }
 
+TEST_CASE("a part of a slice is a frame of its own, with its place and its length") {
+  connected with;
+  auto bytes = counting(4000);
+  const memory::piece_list pieces(bytes, nullptr);
+  auto whole = slice(0, bytes.size());
+  whole.flags = wire::flag_tell;
+  CHECK(with.channel->post_slice(whole, {0, 1000}, pieces, {}) == path::posted::pending);
+  CHECK(with.channel->post_slice(whole, {1000, 3000}, pieces, {}) == path::posted::pending);
+  with.channel->flush();
+  for (const auto& [from, length] : {std::pair{0U, 1000U}, std::pair{1000U, 3000U}}) {
+    const auto part = with.hear();
+    CHECK(part.offset == from);
+    CHECK(part.body_length == length);
+    CHECK(part.flags == wire::flag_tell);
+    std::vector<std::byte> payload(length);
+    asio::read(with.other, asio::buffer(payload));
+    CHECK(std::equal(payload.begin(), payload.end(), bytes.begin() + from));
+  }
+  CHECK(with.seen.transfers_sent == std::vector<std::uint64_t>{5, 5});
+}
+
+TEST_CASE("frames that ask are answered, slices all together and messages at once") {
+  connected with;
+  auto asking = slice(0, 100);
+  asking.flags = wire::flag_tell;
+  const auto payload = counting(100);
+  for (int i = 0; i < 3; ++i) with.say(asking, payload);
+  with.say(slice(0, 100), payload);
+  CHECK(with.run_until([&] { return with.seen.slices.size() == 4; }));
+  auto told = with.hear();
+  CHECK(told.type == wire::frame_type::landed);
+  CHECK(told.argument == 3);
+  auto question = message(1, 0);
+  question.flags = wire::flag_tell;
+  with.say(question);
+  CHECK(with.run_until([&] { return with.seen.frames.size() == 1; }));
+  std::array<std::byte, wire::header_size> answer;
+  asio::read(with.other, asio::buffer(answer)); // nobody flushed
+  CHECK(wire::decode(answer)->argument == 4);
+  with.say({.type = wire::frame_type::landed, .epoch = 3, .argument = 7});
+  with.say({.type = wire::frame_type::landed, .epoch = 2, .argument = 8}); // of a channel before
+  with.say(message(2, 0));
+  CHECK(with.run_until([&] { return with.seen.frames.size() == 2; }));
+  CHECK(with.seen.marks_landed == std::vector<std::uint64_t>{7});
+}
+
+TEST_CASE("a peer that asks and does not read gets its answer when it does") {
+  connected with;
+  std::size_t messages = 0;
+  const auto body = counting(60'000);
+  while (with.channel->post_message(message(1, body.size()), body)) {
+    ++messages;
+    with.channel->flush();
+  }
+  auto asking = message(1, 0);
+  asking.flags = wire::flag_tell;
+  with.say(asking);
+  CHECK(with.run_until([&] { return with.seen.frames.size() == 1; }));
+  std::vector<std::byte> got(messages * (wire::header_size + body.size()) + wire::header_size);
+  std::thread reader([&] { asio::read(with.other, asio::buffer(got)); });
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::atomic<bool> done = false;
+  std::thread waiter([&] {
+    reader.join();
+    done = true;
+  });
+  while (!done && std::chrono::steady_clock::now() < until) {
+    with.context.restart();
+    with.context.run_for(std::chrono::milliseconds(5));
+    with.channel->flush();
+  }
+  waiter.join();
+  const auto last = wire::decode(std::span(got).last<wire::header_size>());
+  REQUIRE(last.has_value());
+  CHECK(last->type == wire::frame_type::landed);
+  CHECK(last->argument == 1);
+}
+
 TEST_CASE("what is no frame ends the channel with its name") {
   connected with;
   SUBCASE("another protocol") {
@@ -299,6 +391,6 @@ TEST_CASE("a closed channel reads, writes and tells nothing more") {
   with.context.restart();
   with.context.run_for(std::chrono::milliseconds(20));
   CHECK(with.seen.memory == before);
-  CHECK(with.seen.landed == 0);
+  CHECK(with.seen.slices_whole == 0);
   CHECK_FALSE(with.seen.failure.has_value());
 }

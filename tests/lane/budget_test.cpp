@@ -138,7 +138,7 @@ TEST_CASE("on a way that lets realtime pass bulk has all the rest") {
 TEST_CASE("realtime traffic that begins beside a full queue, and ends") {
   way over(10, 0us);
   over.run(300ms);
-  CHECK(over.under_way.state().limit >= budget::least_quiet);
+  CHECK(over.under_way.state().limit >= 256 * 1024);
   over.realtime_every = 500us;
   over.next_message = over.now;
   over.run(100ms);
@@ -146,7 +146,7 @@ TEST_CASE("realtime traffic that begins beside a full queue, and ends") {
   over.run(200ms);
   CHECK(over.typical() < 1.7 * over.reachable());
   over.realtime_every = 0us;
-  over.run(300ms);
+  over.run(1300ms);
   CHECK_FALSE(over.under_way.state().crowded);
   over.run(100ms);
   CHECK(over.used(100ms) > 0.98);
@@ -204,20 +204,48 @@ TEST_CASE("what a silent channel has under way counts no more after a while, and
   CHECK(under_way.state().bytes == 0);
 }
 
-TEST_CASE("bytes that no mark follows are written off, and park nobody") {
+TEST_CASE("with the last mark that is awaited what followed it counts no more") {
   budget under_way{64 * 1024};
   flight channel;
   under_way.add(channel);
-  auto now = time_point{} + 1h;
+  const auto now = time_point{} + 1h;
+  CHECK(under_way.marks(channel, 4096)); // something of what it has is marked always
   under_way.released(channel, 4096, true, now);
-  under_way.released(channel, 60 * 1024, false, now);
-  under_way.landed(channel, 1, now);
-  CHECK(under_way.state().bytes == 60 * 1024);
-  now += 2 * budget::patience;
-  under_way.expire(now);
-  CHECK(under_way.open());
-  CHECK_FALSE(channel.parked());
-  under_way.released(channel, 4096, true, now);
-  under_way.landed(channel, 2, now);
+  CHECK_FALSE(under_way.marks(channel, 4096));
+  under_way.released(channel, 4096, false, now);
+  under_way.landed(channel, 1, now + 1ms);
   CHECK(under_way.state().bytes == 0);
+  CHECK(channel.bytes() == 0);
+  CHECK(under_way.marks(channel, 4096));
+}
+
+TEST_CASE("what a channel has under way when it closes counts no more, and its late landings change nothing") {
+  budget under_way{64 * 1024};
+  flight channel;
+  under_way.add(channel);
+  const auto now = time_point{} + 1h;
+  under_way.released(channel, 4096, true, now);
+  under_way.released(channel, 8192, true, now);
+  under_way.write_off(channel);
+  CHECK(under_way.state().bytes == 0);
+  under_way.landed(channel, 2, now + 1ms);
+  CHECK(under_way.state().bytes == 0);
+  CHECK_FALSE(channel.parked());
+}
+
+TEST_CASE("a long way is no silent one") {
+  way over(1, 0us);
+  over.round_trip = 80ms;
+  over.run(10s);
+  over.run(10s);
+  CHECK_FALSE(over.channel.parked());
+  CHECK(over.used(10s) > 0.7);
+}
+
+TEST_CASE("a queue that stands for long is not taken for the way") {
+  way over(1, 0us);
+  over.run(60s);
+  CHECK(over.free_at - over.now < 20ms);
+  CHECK(over.used(60s) > 0.97);
+  CHECK(over.under_way.state().limit <= 4 * 1024 * 1024);
 }

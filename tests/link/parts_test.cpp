@@ -94,6 +94,14 @@ TEST_CASE("a slice that is refused while parts of it are still to come breaks th
   CHECK(end.broken.value() == "refusal of slices that are not under way");
 }
 
+TEST_CASE("a refusal before anything was sent breaks the link") {
+  bench end;
+  end.engine_.channel_down(lane::bulk);
+  const auto id = granted_write(end, 65536);
+  end.hear_progress(id, {{0, 1, true}});
+  CHECK(end.broken.value() == "refusal of slices that are not under way");
+}
+
 TEST_CASE("what arrives in parts counts when it is whole") {
   bench end;
   const auto id = end.begin(wire::operation_kind::read, 2 * 65536);

@@ -81,6 +81,11 @@ void add_mixed_options(CLI::App& command, command_line& line) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->capture_default_str();
+  command
+      .add_option("--at", arguments.change,
+                  "change settings so long after the mixed phase began, and tell how soon it shows: "
+                  "300ms:bulk.limit=400Mb/s")
+      ->type_name("TIME:LANE.KEY=VALUE,...");
   command.add_flag("--naive", arguments.naive, "also with lanes off, to see what they are good for");
   command.add_option("--phase", line.phase, "of one load after the other (default 150ms)")->type_name("DURATION");
   command.add_option("--cycles", arguments.cycles, "turns of the phases in a repeat")
@@ -101,6 +106,7 @@ void add_commands(CLI::App& program, command_line& line) {
   auto& serving = *program.add_subcommand("serve", "Publish a region, echo requests; serves any number of clients");
   serving.add_option("--listen", arguments.listen, "default 127.0.0.1:0")->type_name("HOST:PORT");
   serving.add_option("-s,--size", line.size, "of the region (default 256MiB)")->type_name("BYTES");
+  serving.add_option("--admin", arguments.admin, "a Unix socket to make, for `weft lanes`")->type_name("PATH");
 
   auto& bandwidth = *program.add_subcommand("bw", "Bandwidth of writes or reads");
   add_load_options(bandwidth, line);

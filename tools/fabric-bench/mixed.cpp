@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <thread>
 
 namespace weft::tools {
@@ -89,8 +90,9 @@ result<config> with_lanes(config settings, const std::vector<lane_plan>& plans) 
 
 class measurement {
 public:
-  measurement(const bench_arguments& arguments, std::vector<lane_plan> plans, interrupt& signals)
-      : arguments_(arguments), plans_(std::move(plans)), signals_(signals) {}
+  measurement(const bench_arguments& arguments, std::vector<lane_plan> plans, std::optional<mixed_change> change,
+              interrupt& signals)
+      : arguments_(arguments), plans_(std::move(plans)), change_(std::move(change)), signals_(signals) {}
 
   result<void> open(const config& laned, const config& naive, const std::string& address) {
     for (const auto* settings : {&laned, &naive}) {
@@ -98,7 +100,16 @@ public:
       if (!made) return made.error();
       arms_.push_back(std::move(*made));
     }
-    return {};
+    if (!change_) return {};
+    auto& on = arms_.front().on;
+    for (const auto& [name, value] : change_->settings) {
+      auto now = on.get(name);
+      if (!now) return now.error();
+      before_.emplace_back(name, std::move(*now));
+    }
+    // What cannot be is better known now than in the middle.
+    if (const auto set = on.set(change_->settings); !set) return set.error();
+    return on.set(before_);
   }
 
   result<void> run(std::vector<mixed_cells>& repeats) {
@@ -148,11 +159,12 @@ private:
       if (takes_part(plans_[i], phase)) start(with, plans_[i], phase, first_offset, loads[i]);
       first_offset += plans_[i].streams * plans_[i].size;
     }
-    const bool watched = watch(with, begin + warm_up(), begin + warm_up() + arguments_.phase, phase, cells);
+    const auto watched = watch(with, begin + warm_up(), begin + warm_up() + arguments_.phase, phase, cells);
     for (std::size_t i = 0; i < plans_.size(); ++i) {
       if (const auto ended = collect(loads[i], cells[i]); !ended) return ended;
     }
-    return watched ? result<void>{} : error{errc::cancelled, "mixed"};
+    if (!watched) return watched.error();
+    return *watched ? result<void>{} : error{errc::cancelled, "mixed"};
   }
 
   /// What of a phase is not counted, while the loads find their pace.
@@ -198,20 +210,27 @@ private:
   }
 
   /// Counts from one moment to another. False: a signal asked to stop.
-  bool watch(const arm& with, clock::time_point from, clock::time_point until, mixed_phase phase,
-             std::vector<mixed_cell>& cells) {
+  result<bool> watch(arm& with, clock::time_point from, clock::time_point until, mixed_phase phase,
+                     std::vector<mixed_cell>& cells) {
     std::this_thread::sleep_until(from);
     const auto first = arrived(with);
     const auto begin = clock::now();
     auto last = first;
     std::vector<clock::time_point> grew(plans_.size(), begin);
     std::vector<double> gaps(plans_.size(), 0.0);
+    std::vector<std::vector<std::pair<std::chrono::nanoseconds, std::uint64_t>>> counted(plans_.size());
     auto now = begin;
+    bool changed = phase != mixed_phase::mixed || !change_;
     while (now < until && !signals_.requested()) {
       std::this_thread::sleep_until(std::min(until, now + look_interval));
       now = clock::now();
+      if (!changed && now - from >= change_->after) {
+        changed = true;
+        if (const auto set = with.on.set(change_->settings); !set) return set.error();
+      }
       auto bytes = arrived(with);
       for (std::size_t i = 0; i < plans_.size(); ++i) {
+        if (change_) counted[i].emplace_back(now - from, bytes[i]);
         gaps[i] = std::max(gaps[i], std::chrono::duration<double>(now - grew[i]).count());
         if (bytes[i] != last[i]) grew[i] = now;
       }
@@ -222,6 +241,12 @@ private:
       cells[i].bytes += last[i] - first[i];
       cells[i].seconds += std::chrono::duration<double>(now - begin).count();
       cells[i].longest_gap = std::max(cells[i].longest_gap, gaps[i]);
+      if (phase != mixed_phase::mixed || !change_) continue;
+      const auto settled = settled_after(counted[i], change_->after);
+      if (settled) cells[i].settled = std::max(cells[i].settled, std::chrono::duration<double>(*settled).count());
+    }
+    if (phase == mixed_phase::mixed && change_) {
+      if (const auto back = with.on.set(before_); !back) return back.error();
     }
     return now >= until;
   }
@@ -253,6 +278,8 @@ private:
 
   const bench_arguments& arguments_;
   const std::vector<lane_plan> plans_;
+  const std::optional<mixed_change> change_;
+  std::vector<std::pair<std::string, std::string>> before_; ///< what it changes
   interrupt& signals_;
   std::vector<arm> arms_; ///< with lanes, and without
 };
@@ -281,7 +308,60 @@ result<std::vector<lane_plan>> plans_of(const bench_arguments& arguments) {
   return plans;
 }
 
+/// Bytes per second between two counts.
+double rate_of(const std::pair<std::chrono::nanoseconds, std::uint64_t>& from,
+               const std::pair<std::chrono::nanoseconds, std::uint64_t>& to) {
+  const auto seconds = std::chrono::duration<double>(to.first - from.first).count();
+  return seconds > 0 ? static_cast<double>(to.second - from.second) / seconds : 0;
+}
+
 } // namespace
+
+result<mixed_change> parse_change(std::string_view text) {
+  const auto colon = text.find(':');
+  if (colon == text.npos) {
+    return error{errc::invalid_argument, fmt::format("--at {}: it needs the form TIME:LANE.KEY=VALUE", text)};
+  }
+  const auto after = read_duration(fmt::format("--at {}", text), text.substr(0, colon));
+  if (!after) return after.error();
+  mixed_change change{.after = *after, .settings = {}};
+  for (auto rest = text.substr(colon + 1); !rest.empty();) {
+    const auto comma = rest.find(',');
+    const auto part = rest.substr(0, comma);
+    const auto equals = part.find('=');
+    if (equals == part.npos) {
+      return error{errc::invalid_argument, fmt::format("--at {}: \"{}\" needs the form LANE.KEY=VALUE", text, part)};
+    }
+    change.settings.emplace_back(fmt::format("lane.{}", part.substr(0, equals)), part.substr(equals + 1));
+    rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
+  }
+  if (change.settings.empty()) return error{errc::invalid_argument, fmt::format("--at {}: nothing to change", text)};
+  return change;
+}
+
+std::optional<std::chrono::nanoseconds>
+settled_after(const std::vector<std::pair<std::chrono::nanoseconds, std::uint64_t>>& counted,
+              std::chrono::nanoseconds change) {
+  constexpr auto window = std::chrono::milliseconds{50};
+  if (counted.empty()) return std::nullopt;
+  const auto end = counted.back().first;
+  const auto at = [&](std::chrono::nanoseconds time) {
+    return std::lower_bound(counted.begin(), counted.end(), time,
+                            [](const auto& one, auto to) { return one.first < to; });
+  };
+  const auto last = at(change + (end - change) / 2);
+  if (last == counted.end()) return std::nullopt;
+  const auto final_rate = rate_of(*last, counted.back());
+  std::optional<std::chrono::nanoseconds> since;
+  for (auto from = at(change); from != counted.end(); ++from) {
+    const auto to = at(from->first + window);
+    if (to == counted.end()) break;
+    const bool near = std::abs(rate_of(*from, *to) - final_rate) <= 0.05 * final_rate;
+    if (!near) since.reset();
+    if (near && !since) since = from->first - change;
+  }
+  return since;
+}
 
 result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, bench_report& report) {
   const auto plans = plans_of(arguments);
@@ -301,7 +381,17 @@ result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, b
     address = server->address();
     report.notes.push_back(fmt::format("no address given: the server is in this process, at {}", address));
   }
-  measurement measuring{arguments, *plans, signals};
+  std::optional<mixed_change> change;
+  if (!arguments.change.empty()) {
+    auto read = parse_change(arguments.change);
+    if (!read) return read.error();
+    if (read->after >= arguments.phase) {
+      return error{errc::invalid_argument,
+                   fmt::format("--at {}: the phase is over by then; make --phase longer", arguments.change)};
+    }
+    change = std::move(*read);
+  }
+  measurement measuring{arguments, *plans, std::move(change), signals};
   if (const auto opened = measuring.open(*laned, *naive, address); !opened) return opened;
   std::vector<mixed_cells> repeats;
   if (const auto done = measuring.run(repeats); !done) return done;

@@ -30,6 +30,7 @@ struct mixed_cell {
   std::uint64_t bytes = 0; ///< as the receiver counted them
   double seconds = 0;
   double longest_gap = 0; ///< seconds without a byte
+  double settled = -1;    ///< seconds from a change to the new rate; -1: there was none, or it did not come
   std::uint64_t errors = 0;
   std::string first_error;
 
@@ -37,6 +38,21 @@ struct mixed_cell {
   [[nodiscard]] double rate() const noexcept { return seconds > 0 ? static_cast<double>(operations) / seconds : 0; }
   [[nodiscard]] double bytes_rate() const noexcept { return seconds > 0 ? static_cast<double>(bytes) / seconds : 0; }
 };
+
+/// Settings that are changed while the mixed phase runs, as `--at 5s:bulk.limit=2Gb/s` says it.
+struct mixed_change {
+  std::chrono::nanoseconds after{0};
+  std::vector<std::pair<std::string, std::string>> settings;
+};
+
+/// Errors: invalid_argument.
+[[nodiscard]] result<mixed_change> parse_change(std::string_view text);
+
+/// How soon after a change the bytes of a load came at the rate that it had in the end, within 5%: from when on every
+/// average over 50 ms did. `counted`: when how many bytes had come. None: at no time before the last 50 ms.
+[[nodiscard]] std::optional<std::chrono::nanoseconds>
+settled_after(const std::vector<std::pair<std::chrono::nanoseconds, std::uint64_t>>& counted,
+              std::chrono::nanoseconds change);
 
 /// By phase, then by plan.
 using mixed_cells = std::array<std::vector<mixed_cell>, mixed_phase_count>;

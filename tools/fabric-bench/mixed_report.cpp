@@ -54,6 +54,7 @@ public:
     }
     judge_bulk();
     tell_shares();
+    if (!arguments_.change.empty()) tell_change();
     if (report_.errors() > 0) fail("there were errors");
     report_.judged = !failed_.empty()         ? exit_code::failed
                      : !inconclusive_.empty() ? exit_code::inconclusive
@@ -207,6 +208,20 @@ private:
     report_.notes.push_back(fmt::format("fairness by weight (Jain): {}", text(jain)));
   }
 
+  /// How soon each lane's transfers had the rate that a change gave them.
+  void tell_change() {
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
+      if (plans_[i].paced()) continue;
+      const auto settled = over_repeats([&](const mixed_cells& of) {
+        const auto seconds = cell(of, mixed_phase::mixed, i).settled;
+        return seconds < 0 ? nothing : seconds * 1000;
+      });
+      tell(fmt::format("{}_settled_ms", name(plans_[i].lane)), settled);
+      report_.notes.push_back(
+          fmt::format("{}: at its new rate, within 5%, after {} ms", name(plans_[i].lane), text(settled)));
+    }
+  }
+
   /// Jain's index of the rates by weight: 1 when all have what they should.
   [[nodiscard]] double fairness(const mixed_cells& of) const {
     std::vector<double> each;
@@ -235,6 +250,7 @@ void mixed_cell::add(const mixed_cell& more) {
   bytes += more.bytes;
   seconds += more.seconds;
   longest_gap = std::max(longest_gap, more.longest_gap);
+  settled = std::max(settled, more.settled);
   errors += more.errors;
   if (first_error.empty()) first_error = more.first_error;
 }

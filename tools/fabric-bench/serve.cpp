@@ -3,6 +3,7 @@
 
 #include "common/url.hpp"
 
+#include <weft/admin_socket.hpp>
 #include <weft/units.hpp>
 
 #include <fmt/format.h>
@@ -20,6 +21,12 @@ result<void> bench_serve(const bench_arguments& arguments, interrupt& signals) {
   const auto size = arguments.size.value_or(default_bench_region);
   auto server = bench_server::start(settings, listen, size);
   if (!server) return server.error();
+  std::optional<admin_socket> admin;
+  if (!arguments.admin.empty()) {
+    auto made = admin_socket::open(server->on(), arguments.admin);
+    if (!made) return made.error();
+    admin.emplace(std::move(*made));
+  }
   fmt::print("fabric-bench serve: ready at {}, region \"{}\" of {}\n", server->address(), bench_region,
              to_string(byte_count{size}));
   std::fflush(stdout);

@@ -45,6 +45,7 @@ struct serve_arguments {
   std::string listen;
   std::string patience = "5s";
   std::string scrub; ///< bytes per second
+  std::string admin; ///< path of a socket for `weft lanes`; empty: none
 };
 struct put_arguments {
   std::string file;
@@ -62,6 +63,10 @@ struct url_argument {
 struct doctor_arguments {
   std::vector<std::string> peers; ///< HOST:PORT
 };
+struct lanes_arguments {
+  std::string admin;               ///< path of the process's socket
+  std::vector<std::string> values; ///< NAME=VALUE
+};
 struct explain_arguments {
   std::string prefix;
 };
@@ -74,6 +79,8 @@ struct explain_arguments {
 [[nodiscard]] result<void> verify(command_context& context, const url_argument& argument);
 [[nodiscard]] result<void> remove(command_context& context, const url_argument& argument);
 [[nodiscard]] result<void> doctor(command_context& context, const doctor_arguments& arguments);
+[[nodiscard]] result<void> show_lanes(command_context& context, const lanes_arguments& arguments);
+[[nodiscard]] result<void> set_lanes(command_context& context, const lanes_arguments& arguments);
 [[nodiscard]] result<void> explain_config(command_context& context, const explain_arguments& arguments);
 
 } // namespace weft::tools

@@ -31,6 +31,7 @@ struct command_line {
   url_argument verify;
   url_argument remove;
   doctor_arguments doctor;
+  lanes_arguments lanes;
   explain_arguments explain;
   action chosen;
 };
@@ -58,6 +59,8 @@ void add_commands(CLI::App& program, command_line& line) {
   serving.add_option("--scrub", line.serve.scrub, "check all blocks in the background, at so many bytes per second")
       ->type_name("RATE");
 
+  serving.add_option("--admin", line.serve.admin, "a Unix socket to make, for `weft lanes`")->type_name("PATH");
+
   auto& putting = add(program, line, "put", "Store a file as a shard on every replica", &put, line.put);
   putting.add_option("FILE", line.put.file, "- is standard input")->required();
   putting.add_option("URL", line.put.url, "weft://HOST:PORT[,HOST:PORT...]/NAME")->required();
@@ -84,6 +87,16 @@ void add_commands(CLI::App& program, command_line& line) {
 
   add(program, line, "doctor", "Show the rails of this host, and which ways lead to peers", &doctor, line.doctor)
       .add_option("ADDRESS", line.doctor.peers, "HOST:PORT of peers, each of whose paths is tried");
+
+  auto& lanes = *program.add_subcommand("lanes", "The lanes of a running process")->require_subcommand(1);
+  lanes.add_option("--admin", line.lanes.admin, "the process's admin socket, as `weft serve --admin` names it")
+      ->type_name("PATH");
+  lanes.fallthrough();
+  add(lanes, line, "show", "What each lane has, may have, and carried; what is under way", &show_lanes, line.lanes);
+  add(lanes, line, "set", "Change weights, reservations and limits: all or none, from the next slice on", &set_lanes,
+      line.lanes)
+      .add_option("VALUES", line.lanes.values, "as bulk.limit=2Gb/s standard.weight=4; a limit of 0 is none")
+      ->required();
 
   auto& config = *program.add_subcommand("config", "Settings")->require_subcommand(1);
   add(config, line, "explain", "Show settings: value, origin, default, range", &explain_config, line.explain)

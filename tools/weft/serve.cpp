@@ -1,11 +1,13 @@
 // `weft serve`: a shard server on a fabric that listens, until a signal drains it.
 #include "weft/commands.hpp"
 
+#include <weft/admin_socket.hpp>
 #include <weft/shard_server.hpp>
 
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <optional>
 #include <variant>
 
 namespace weft::tools {
@@ -68,6 +70,12 @@ result<void> serve(command_context& context, const serve_arguments& arguments) {
   // An echo, so that latency can be measured against any server.
   on.on_request([](incoming_request request) { request.reply(request.payload()); });
 
+  std::optional<admin_socket> admin;
+  if (!arguments.admin.empty()) {
+    auto made = admin_socket::open(on, arguments.admin);
+    if (!made) return made.error();
+    admin.emplace(std::move(*made));
+  }
   print_ready(context, on, *server, arguments);
   context.signals.wait();
   pending<std::monostate> closed;

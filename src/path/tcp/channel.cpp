@@ -237,8 +237,9 @@ bool channel::post_message(const wire::frame_header& header, std::span<const std
 }
 
 bool channel::takes_slices() const noexcept {
-  // Messages keep their place between slices: behind some, no more slices until they are out.
-  return !waiting_ && !closed_ && after_.empty() && slice_count_ < most_slices && slice_bytes_ < most_gathered;
+  // Messages keep their place between slices: behind some, no more slices until they are out. A full socket is no
+  // reason: a lane has as much under way as the scheduler gave it, not as its connection's buffer happens to hold.
+  return !closed_ && after_.empty() && slice_count_ < most_slices && slice_bytes_ < most_gathered;
 }
 
 posted channel::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
@@ -266,7 +267,7 @@ void channel::frame_came(std::uint16_t flags) noexcept {
 
 /// One frame tells of all that came in a batch.
 void channel::tell_landed() {
-  if (!owes_landed_) return;
+  if (!std::exchange(owes_landed_, false)) return; // posting may flush
   owes_landed_ = !post_message({.type = wire::frame_type::landed, .epoch = epoch_, .argument = came_}, {});
 }
 

@@ -1,0 +1,96 @@
+// `weft lanes`: what the lanes of a running process have and may have, asked and changed through its admin socket.
+#include "weft/commands.hpp"
+
+#include <weft/units.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <fmt/format.h>
+
+namespace weft::tools {
+namespace {
+
+namespace asio = boost::asio;
+using json = nlohmann::ordered_json;
+
+/// Sends one line and reads the answer to its end.
+result<std::string> ask(const std::string& path, const std::string& request) {
+  using protocol = asio::local::stream_protocol;
+  if (path.empty()) return error{errc::invalid_argument, "--admin: it needs the path of a process's admin socket"};
+  asio::io_context context{1};
+  protocol::socket socket{context};
+  error_code code;
+  protocol::endpoint at;
+  try {
+    at = protocol::endpoint{path};
+  } catch (const boost::system::system_error& refused) {
+    return error{errc::invalid_argument, fmt::format("--admin {}: {}", path, refused.what())};
+  }
+  socket.connect(at, code);
+  if (code) return error{errc::unreachable, fmt::format("--admin {}: {}", path, code.message())};
+  asio::write(socket, asio::buffer(request + '\n'), code);
+  std::string text;
+  if (!code) asio::read(socket, asio::dynamic_buffer(text), code);
+  return text;
+}
+
+std::string rate_text(const json& lane, const char* key) {
+  const auto text = lane.value(key, std::string{"-"});
+  return text == "0" ? "-" : text;
+}
+
+void print_lanes(const json& answer) {
+  fmt::print("{:<11} {:>7} {:>12} {:>12} {:>18} {:>18}\n", "lane", "weight", "reservation", "limit", "bytes delivered",
+             "bytes received");
+  for (const auto& lane : answer.at("lanes")) {
+    fmt::print("{:<11} {:>7} {:>12} {:>12} {:>18} {:>18}\n", lane.at("lane").get<std::string>(),
+               lane.at("weight").get<std::string>(), rate_text(lane, "reservation"), rate_text(lane, "limit"),
+               lane.at("bytes_delivered").get<std::uint64_t>(), lane.at("bytes_received").get<std::uint64_t>());
+  }
+  const auto& budget = answer.at("budget");
+  const auto& waits = answer.at("waits");
+  fmt::print("budget: {} of {} under way{}\n", to_string(byte_count{budget.at("under_way").get<std::uint64_t>()}),
+             to_string(byte_count{budget.at("limit").get<std::uint64_t>()}),
+             budget.at("crowded").get<bool>() ? ", realtime traffic is about" : "");
+  fmt::print("waits for budget {}, limit {}, channel {}\n", waits.at("budget").get<std::uint64_t>(),
+             waits.at("limit").get<std::uint64_t>(), waits.at("channel").get<std::uint64_t>());
+}
+
+result<void> ask_and_show(command_context& context, const lanes_arguments& arguments, const std::string& request) {
+  const auto text = ask(arguments.admin, request);
+  if (!text) return text.error();
+  const auto answer = json::parse(*text, nullptr, false);
+  if (answer.is_discarded() || !(answer.contains("lanes") || answer.contains("error"))) {
+    return error{errc::protocol_error, fmt::format("--admin {}: what answers there is no Weft", arguments.admin)};
+  }
+  if (const auto failed = answer.find("error"); failed != answer.end()) {
+    return error{errc::invalid_config, failed->value("where", std::string{"refused"})};
+  }
+  if (!context.json) print_lanes(answer);
+  context.document.update(answer);
+  return {};
+}
+
+} // namespace
+
+result<void> show_lanes(command_context& context, const lanes_arguments& arguments) {
+  context.document = {{"command", "lanes show"}};
+  return ask_and_show(context, arguments, "show");
+}
+
+result<void> set_lanes(command_context& context, const lanes_arguments& arguments) {
+  context.document = {{"command", "lanes set"}};
+  std::string request = "set";
+  for (const auto& value : arguments.values) {
+    if (value.find_first_of(" \t\n") != value.npos || value.find('=') == value.npos) {
+      return error{errc::invalid_argument,
+                   fmt::format("\"{}\": it needs the form NAME=VALUE, as bulk.limit=2Gb/s", value)};
+    }
+    request += ' ' + value;
+  }
+  return ask_and_show(context, arguments, request);
+}
+
+} // namespace weft::tools
