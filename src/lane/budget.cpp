@@ -14,8 +14,8 @@ constexpr int quiet_queue = 8;
 constexpr duration least_quiet_queue = std::chrono::milliseconds(1);
 constexpr duration most_quiet_queue = std::chrono::milliseconds(8);
 constexpr duration quiet_filling = std::chrono::milliseconds(2);
-/// While realtime traffic is about, but nothing is heard of its latency: half of the lag.
-constexpr duration least_crowded_queue = std::chrono::microseconds(20);
+/// While realtime traffic is about, but nothing is heard of its latency: a quarter of the lag.
+constexpr duration least_crowded_queue = std::chrono::microseconds(10);
 constexpr duration most_crowded_queue = std::chrono::microseconds(200);
 /// What realtime latency may rise by: a third of that of an empty way, or so much.
 constexpr duration least_rise = std::chrono::microseconds(10);
@@ -32,6 +32,7 @@ constexpr double kept_rate = 0.88;
 constexpr double forgetting = 0.995;
 constexpr double most_shrinking = 0.7;
 constexpr double most_growth = 1.25;
+constexpr double careful_growth = 1.1; ///< where a step too far is felt
 
 double share_of(duration part, duration whole) noexcept {
   return static_cast<double>(part.count()) / static_cast<double>(std::max<duration::rep>(whole.count(), 1));
@@ -181,14 +182,14 @@ double budget::while_quiet() const noexcept {
 }
 
 double budget::by_own_lag() const noexcept {
-  const auto queue = std::clamp(empty_lag_ / 2, least_crowded_queue, most_crowded_queue);
-  return std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, most_growth);
+  const auto queue = std::clamp(empty_lag_ / 4, least_crowded_queue, most_crowded_queue);
+  return std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, careful_growth);
 }
 
 double budget::by_realtime() noexcept {
   const auto aim = std::max(empty_latency_ / 3, least_rise);
   const auto over = smooth_ - empty_latency_ - aim;
-  if (over <= duration::zero()) return 1.0 + (most_growth - 1.0) * std::min(1.0, share_of(-over, aim));
+  if (over <= duration::zero()) return 1.0 + (careful_growth - 1.0) * std::min(1.0, share_of(-over, aim));
   // What has no queue of its own makes nobody wait.
   if (round_lag_ <= empty_lag_ + aim / 2) return 1.0;
   // Nor is latency bought with the rate: where less under way costs much of it, somebody else is to blame, as the
