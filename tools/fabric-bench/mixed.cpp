@@ -94,7 +94,9 @@ public:
               interrupt& signals)
       : arguments_(arguments), plans_(std::move(plans)), change_(std::move(change)), signals_(signals) {}
 
-  result<void> open(const config& laned, const config& naive, const std::string& address) {
+  /// `server`: null where it is another process.
+  result<void> open(const config& laned, const config& naive, const std::string& address, fabric* server) {
+    server_ = server;
     for (const auto* settings : {&laned, &naive}) {
       auto made = open_arm(*settings, address, plans_, arguments_, signals_);
       if (!made) return made.error();
@@ -209,6 +211,14 @@ private:
     return bytes;
   }
 
+  /// What this process sends, also as the server of reads.
+  result<void> change(arm& with, const std::vector<std::pair<std::string, std::string>>& settings) const {
+    if (server_ != nullptr) {
+      if (const auto set = server_->set(settings); !set) return set;
+    }
+    return with.on.set(settings);
+  }
+
   /// Counts from one moment to another. False: a signal asked to stop.
   result<bool> watch(arm& with, clock::time_point from, clock::time_point until, mixed_phase phase,
                      std::vector<mixed_cell>& cells) {
@@ -226,7 +236,7 @@ private:
       now = clock::now();
       if (!changed && now - from >= change_->after) {
         changed = true;
-        if (const auto set = with.on.set(change_->settings); !set) return set.error();
+        if (const auto set = change(with, change_->settings); !set) return set.error();
       }
       auto bytes = arrived(with);
       for (std::size_t i = 0; i < plans_.size(); ++i) {
@@ -246,7 +256,7 @@ private:
       if (settled) cells[i].settled = std::max(cells[i].settled, std::chrono::duration<double>(*settled).count());
     }
     if (phase == mixed_phase::mixed && change_) {
-      if (const auto back = with.on.set(before_); !back) return back.error();
+      if (const auto back = change(with, before_); !back) return back.error();
     }
     return now >= until;
   }
@@ -282,6 +292,7 @@ private:
   std::vector<std::pair<std::string, std::string>> before_; ///< what it changes
   interrupt& signals_;
   std::vector<arm> arms_; ///< with lanes, and without
+  fabric* server_ = nullptr;
 };
 
 result<std::vector<std::uint32_t>> weights_of(const config& settings, const std::vector<lane_plan>& plans) {
@@ -352,15 +363,12 @@ settled_after(const std::vector<std::pair<std::chrono::nanoseconds, std::uint64_
   const auto last = at(change + (end - change) / 2);
   if (last == counted.end()) return std::nullopt;
   const auto final_rate = rate_of(*last, counted.back());
-  std::optional<std::chrono::nanoseconds> since;
   for (auto from = at(change); from != counted.end(); ++from) {
     const auto to = at(from->first + window);
     if (to == counted.end()) break;
-    const bool near = std::abs(rate_of(*from, *to) - final_rate) <= 0.05 * final_rate;
-    if (!near) since.reset();
-    if (near && !since) since = from->first - change;
+    if (std::abs(rate_of(*from, *to) - final_rate) <= 0.05 * final_rate) return from->first - change;
   }
-  return since;
+  return std::nullopt;
 }
 
 result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, bench_report& report) {
@@ -392,7 +400,8 @@ result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, b
     change = std::move(*read);
   }
   measurement measuring{arguments, *plans, std::move(change), signals};
-  if (const auto opened = measuring.open(*laned, *naive, address); !opened) return opened;
+  if (const auto opened = measuring.open(*laned, *naive, address, server ? &server->on() : nullptr); !opened)
+    return opened;
   std::vector<mixed_cells> repeats;
   if (const auto done = measuring.run(repeats); !done) return done;
   judge_mixed(arguments, *plans, *weights, repeats, report);

@@ -48,8 +48,8 @@ struct mixed_change {
 /// Errors: invalid_argument.
 [[nodiscard]] result<mixed_change> parse_change(std::string_view text);
 
-/// How soon after a change the bytes of a load came at the rate that it had in the end, within 5%: from when on every
-/// average over 50 ms did. `counted`: when how many bytes had come. None: at no time before the last 50 ms.
+/// How soon after a change the bytes of a load came at the rate that it had in the end: when the first 50 ms began
+/// whose average is within 5% of that. `counted`: when how many bytes had come. None: there is no such time.
 [[nodiscard]] std::optional<std::chrono::nanoseconds>
 settled_after(const std::vector<std::pair<std::chrono::nanoseconds, std::uint64_t>>& counted,
               std::chrono::nanoseconds change);
