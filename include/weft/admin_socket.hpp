@@ -15,7 +15,7 @@ class WEFT_API admin_socket {
 public:
   /// `path` is made with the permissions 0600, in place of a socket that nobody listens at any more. Errors:
   /// invalid_argument (the path is too long), address_in_use (another process listens there, or it is no socket),
-  /// io_error.
+  /// io_error, os_failure, forked.
   [[nodiscard]] static result<admin_socket> open(fabric& on, const std::string& path);
   admin_socket(admin_socket&&) noexcept;
   admin_socket& operator=(admin_socket&&) noexcept;

@@ -114,7 +114,7 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
   X(shard_low_space, "shard.low_space", byte_count, 256_MiB, 0_B, 1_TiB, "bytes", cold,                                \
     "free space that puts must leave in a store's file system; 0: none")                                               \
   X(shard_threads, "shard.threads", std::uint32_t, 2, 1, 256, "threads", cold, "threads that read and write a store")  \
-  X(lane_realtime_weight, "lane.realtime.weight", std::uint32_t, 16, 1, 1000, "shares", hot,                           \
+  X(lane_realtime_weight, "lane.realtime.weight", std::uint32_t, 16, 1, 1000, "shares", cold,                          \
     "share of a busy rail that the realtime lane gets")                                                                \
   X(lane_standard_weight, "lane.standard.weight", std::uint32_t, 8, 1, 1000, "shares", hot,                            \
     "share of a busy rail that the standard lane gets")                                                                \

@@ -433,12 +433,12 @@ metrics fabric_core::snapshot() const {
     const auto budget = thread->budget();
     sum.budget.limit += budget.limit;
     sum.budget.under_way += budget.under_way;
-    sum.budget.crowded |= budget.crowded;
     const auto& waits = thread->rail().waits();
     sum.waits.budget += waits.budget;
     sum.waits.limit += waits.limit;
     sum.waits.channel += waits.channel;
   }
+  sum.budget.crowded = lanes::budget::crowded(signal_.last_seen(), clock::now());
   for (const auto& link : live) {
     sum.links += link->alive() ? 1 : 0;
     link->add_counters_to(sum);

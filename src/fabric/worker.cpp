@@ -28,6 +28,7 @@ worker::worker(const thread_plan& plan, const tunables& limits, lanes::realtime_
     : work_(context_.get_executor()), poll_(limits.poll), spin_(limits.poll_spin), realtime_(plan.realtime),
       rail_(lanes::policies_of(limits), realtime_ ? lanes::scheduler::no_budget : limits.lane_budget.value(), signal),
       rail_timer_(context_) {
+  budget_limit_ = rail_.under_way().state().limit;
   thread_ = std::thread([this] { run_until_stopped(); });
   place(plan);
 }
@@ -184,7 +185,6 @@ void worker::settle() {
   const auto budget = rail_.under_way().state();
   budget_limit_.store(budget.limit, std::memory_order_relaxed);
   budget_bytes_.store(budget.bytes, std::memory_order_relaxed);
-  crowded_.store(budget.crowded, std::memory_order_relaxed);
   wait_for_rail();
   for (const auto& part : touched_) part->flush_channels();
   for (const auto& part : touched_) part->touched = false;
@@ -195,8 +195,7 @@ void worker::settle() {
 }
 
 budget_metrics worker::budget() const noexcept {
-  return {budget_limit_.load(std::memory_order_relaxed), budget_bytes_.load(std::memory_order_relaxed),
-          crowded_.load(std::memory_order_relaxed)};
+  return {budget_limit_.load(std::memory_order_relaxed), budget_bytes_.load(std::memory_order_relaxed), false};
 }
 
 /// A lane at its limit goes on by time alone.

@@ -62,7 +62,7 @@ public:
   [[nodiscard]] bool here() const noexcept { return current_ == this; }
   /// Where the thread could not be placed as planned: which processors, which priority, and why. Constant.
   [[nodiscard]] const std::vector<std::string>& complaints() const noexcept { return complaints_; }
-  /// Its budget at the end of the last batch; any thread may ask.
+  /// Its budget at the end of the last batch, but for what realtime traffic there is; any thread may ask.
   [[nodiscard]] budget_metrics budget() const noexcept;
   /// On the thread: a channel was opened or closed. With poll=spin the thread sleeps only while it has none.
   void channel_opened() noexcept { ++channels_; }
@@ -119,7 +119,6 @@ private:
   lanes::scheduler rail_;
   std::atomic<std::uint64_t> budget_limit_ = 0;
   std::atomic<std::uint64_t> budget_bytes_ = 0;
-  std::atomic<bool> crowded_ = false;
   boost::asio::steady_timer rail_timer_;
   time_point rail_due_ = time_point::max();
   std::vector<std::shared_ptr<path::event_source>> sources_;

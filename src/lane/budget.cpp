@@ -50,14 +50,17 @@ void budget::remove(flight& of) noexcept {
   std::erase(flights_, &of);
 }
 
+bool budget::crowded(time_point last, time_point now) noexcept {
+  return last != time_point{} && now - last < crowd_lasts;
+}
+
 void budget::advance(time_point now, const realtime_signal& realtime) noexcept {
   now_ = now;
   if (fixed_ > 0) return;
-  const auto last = realtime.last_seen();
-  const bool crowded = last != time_point{} && now - last < crowd_lasts;
-  if (crowded) hear(realtime);
-  if (crowded == crowded_) return;
-  crowded_ = crowded;
+  const bool about = crowded(realtime.last_seen(), now);
+  if (about) hear(realtime);
+  if (about == crowded_) return;
+  crowded_ = about;
   set_limit(std::exchange(other_limit_, std::exchange(probing_, false) ? resumes_at_ : limit_));
 }
 
@@ -205,7 +208,7 @@ void budget::expire(time_point now) noexcept {
   if (now < next_due()) return;
   expired_at_ = now;
   for (auto* each : flights_) {
-    if (each->silent_at(patience) <= now) write_off(*each);
+    if (each->too_slow_at(patience, longest_patience) <= now) write_off(*each);
   }
 }
 

@@ -36,8 +36,9 @@ public:
   /// The same while realtime traffic is about.
   static constexpr std::uint64_t first_crowded = 16 * grain;
   static constexpr std::uint64_t least_crowded = 2 * grain;
-  /// A channel that tells nothing for so long holds nobody up any more.
+  /// A channel whose bytes take so long, or four times as long as they need, holds nobody up any more; at most so long.
   static constexpr duration patience = std::chrono::milliseconds(50);
+  static constexpr duration longest_patience = std::chrono::milliseconds(500);
 
   /// `fixed`: it does not learn, but stays at so many bytes; 0: it learns.
   explicit budget(std::uint64_t fixed) noexcept : fixed_(fixed), limit_(fixed > 0 ? fixed : first) {}
@@ -46,6 +47,8 @@ public:
   void add(flight& of) { flights_.push_back(&of); }
   void remove(flight& of) noexcept;
 
+  /// Whether realtime traffic that was seen at `last` is still about.
+  [[nodiscard]] static bool crowded(time_point last, time_point now) noexcept;
   /// The time of what follows, and how realtime traffic fares.
   void advance(time_point now, const realtime_signal& realtime) noexcept;
   /// Whether a quantum may be released now.
@@ -65,7 +68,7 @@ public:
 
   /// When expire() must be called, as long as the budget holds something back.
   [[nodiscard]] time_point next_due() const noexcept { return expired_at_ + patience / 2; }
-  /// Writes off what was released to channels that are silent for too long.
+  /// Writes off what was released to channels that are too slow.
   void expire(time_point now) noexcept;
 
   [[nodiscard]] budget_state state() const noexcept { return {limit_, bytes_, crowded_}; }

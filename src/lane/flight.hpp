@@ -30,16 +30,16 @@ public:
   [[nodiscard]] bool takes_mark() const noexcept { return count_ < most_marks; }
   /// Marks that were ever made.
   [[nodiscard]] std::uint64_t marks() const noexcept { return landed_ + count_; }
-  /// It has been silent for too long: nothing more is released to it until all its marks have landed.
+  /// It was too slow: nothing more is released to it until all its marks have landed.
   [[nodiscard]] bool parked() const noexcept { return parked_; }
-  /// When it will have been: after some of its usual lags, and not before `patience`. max(): nothing is awaited of it.
-  [[nodiscard]] time_point silent_at(duration patience) const noexcept {
+  /// When the oldest mark will have taken too long: some times the least lag of late, within bounds. max(): nothing is
+  /// awaited of it.
+  [[nodiscard]] time_point too_slow_at(duration least, duration most) const noexcept {
     if (parked_ || count_ == 0) return time_point::max();
-    return heard_ + std::max(patience, 4 * last_lag_);
+    return marks_[first_].at + std::clamp(4 * least_lag_, least, most);
   }
 
   void released(std::uint64_t bytes, bool marked, time_point now) noexcept {
-    if (count_ == 0) heard_ = now;
     bytes_ += bytes;
     unmarked_ += bytes;
     if (!marked) return;
@@ -60,8 +60,10 @@ public:
       --count_;
     }
     if (told.marks == 0) return told;
-    heard_ = now;
-    last_lag_ = told.lag;
+    if (now - least_since_ > remembers || told.lag < least_lag_) {
+      least_lag_ = told.lag;
+      least_since_ = now;
+    }
     if (count_ == 0) {
       parked_ = false;
       told.bytes += std::exchange(unmarked_, 0);
@@ -84,6 +86,7 @@ private:
     std::uint64_t bytes = 0; ///< with those before it since the last mark
   };
   static constexpr std::size_t most_marks = 32;
+  static constexpr duration remembers = std::chrono::seconds(10);
 
   std::array<mark, most_marks> marks_{}; ///< a ring
   std::size_t first_ = 0;
@@ -91,8 +94,8 @@ private:
   std::uint64_t landed_ = 0; ///< marks, ever
   std::uint64_t bytes_ = 0;
   std::uint64_t unmarked_ = 0;
-  time_point heard_{}; ///< when a mark landed last, or the first that is awaited was released
-  duration last_lag_{};
+  duration least_lag_{};
+  time_point least_since_{};
   bool parked_ = false;
 };
 

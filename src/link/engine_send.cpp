@@ -39,7 +39,7 @@ void engine::make_ready(operation& op) {
   if (may) rail_.ready(state.on, state);
 }
 
-/// A slice may go to a channel that is not silent for too long, once the peer has fenced what carried slices in its
+/// A slice may go to a channel that is not too slow, once the peer has fenced what carried slices in its
 /// place before; and one that asks
 /// nobody where its bytes go, once the peer has said that it knows the channel: behind what it stopped before that.
 bool engine::may_send(const channel_state& over) noexcept {

@@ -13,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #include <cstring>
 #include <istream>
 #include <sstream>
+#include <stdexcept>
 #include <thread>
 
 #include <fmt/format.h>
@@ -102,28 +104,41 @@ public:
       : on_(std::move(on)), path_(std::move(path)), acceptor_(context_) {}
 
   ~server() {
-    if (!thread_.joinable()) return;
-    context_.stop();
-    thread_.join();
-    ::unlink(path_.c_str());
+    if (thread_.joinable()) {
+      context_.stop();
+      thread_.join();
+    }
+    // Another process may have taken the path meanwhile.
+    struct ::stat found {};
+    if (made_ != 0 && ::lstat(path_.c_str(), &found) == 0 && found.st_ino == made_) ::unlink(path_.c_str());
   }
 
   [[nodiscard]] bool forked() const noexcept { return on_->forked(); }
 
   result<void> open() {
-    if (path_.empty() || path_.size() >= sizeof(sockaddr_un::sun_path)) {
-      return error(errc::invalid_argument,
-                   fmt::format("{}: the path of a socket has 1 to {} bytes", path_, sizeof(sockaddr_un::sun_path) - 1));
+    const auto temporary = fmt::format("{}.{}", path_, ::getpid());
+    if (path_.empty() || path_.find('\0') != path_.npos || temporary.size() >= sizeof(sockaddr_un::sun_path)) {
+      return error(errc::invalid_argument, fmt::format("{}: the path of a socket is 1 to {} bytes long", path_,
+                                                       sizeof(sockaddr_un::sun_path) - 12));
     }
-    if (const auto free = make_room(); !free) return free;
+    if (const auto free = look(); !free) return free;
     error_code code;
     acceptor_.open(protocol(), code);
+    if (!code) close_on_exec(acceptor_.native_handle());
     // Before it is bound: the path has these permissions from its first moment on.
-    if (!code && ::fchmod(acceptor_.native_handle(), S_IRUSR | S_IWUSR) != 0)
-      code.assign(errno, boost::system::system_category());
-    if (!code) acceptor_.bind(protocol::endpoint(path_), code);
+    if (!code && ::fchmod(acceptor_.native_handle(), S_IRUSR | S_IWUSR) != 0) code = last_error();
+    // Under another name until somebody listens: an abandoned socket is replaced at once, a live one never.
+    ::unlink(temporary.c_str());
+    if (!code) acceptor_.bind(protocol::endpoint(temporary), code);
     if (!code) acceptor_.listen(asio::socket_base::max_listen_connections, code);
-    if (code) return error(errc::io_error, fmt::format("{}: {}", path_, code.message()));
+    struct ::stat found {};
+    if (!code && ::lstat(temporary.c_str(), &found) != 0) code = last_error();
+    if (!code && ::rename(temporary.c_str(), path_.c_str()) != 0) code = last_error();
+    if (code) {
+      ::unlink(temporary.c_str());
+      return error(errc::io_error, fmt::format("{}: {}", path_, code.message()));
+    }
+    made_ = found.st_ino;
     accept();
     thread_ = std::thread([this] { context_.run(); });
     ::pthread_setname_np(thread_.native_handle(), "weft-admin");
@@ -139,8 +154,11 @@ private:
     std::string text;
   };
 
-  /// Removes a socket that a process left behind.
-  result<void> make_room() {
+  static void close_on_exec(int descriptor) noexcept { ::fcntl(descriptor, F_SETFD, FD_CLOEXEC); }
+  static error_code last_error() noexcept { return {errno, boost::system::system_category()}; }
+
+  /// Whether the path is free, or that of a socket which a process left behind.
+  result<void> look() {
     struct ::stat found {};
     if (::lstat(path_.c_str(), &found) != 0) return {};
     if (!S_ISSOCK(found.st_mode))
@@ -148,7 +166,7 @@ private:
     protocol::socket probe(context_);
     error_code code;
     probe.connect(protocol::endpoint(path_), code);
-    if (code == asio::error::connection_refused && ::unlink(path_.c_str()) == 0) return {};
+    if (code == asio::error::connection_refused) return {};
     return error(errc::address_in_use, fmt::format("{}: {}", path_, code ? code.message() : "somebody listens there"));
   }
 
@@ -166,6 +184,7 @@ private:
   }
 
   void serve(const std::shared_ptr<visit>& with) {
+    close_on_exec(with->socket.native_handle());
     with->timer.expires_after(patience);
     with->timer.async_wait([with](const error_code& code) {
       error_code ignored;
@@ -180,8 +199,12 @@ private:
       std::string line;
       std::getline(in, line);
       with->text = answer(*on_, line).dump(-1, ' ', false, ordered_json::error_handler_t::replace) + '\n';
-      asio::async_write(with->socket, asio::buffer(with->text),
-                        [with](const error_code&, std::size_t) { with->timer.cancel(); });
+      asio::async_write(with->socket, asio::buffer(with->text), [with](const error_code&, std::size_t) {
+        // A child of this process may hold the descriptor too; the visitor is to see the end.
+        error_code ignored;
+        with->socket.shutdown(protocol::socket::shutdown_both, ignored);
+        with->timer.cancel();
+      });
     });
   }
 
@@ -190,6 +213,7 @@ private:
   asio::io_context context_{1};
   protocol::acceptor acceptor_;
   asio::steady_timer pause_{context_};
+  ino_t made_ = 0; ///< the path's file
   std::thread thread_;
 };
 
@@ -205,9 +229,14 @@ admin_socket::~admin_socket() {
 }
 
 result<admin_socket> admin_socket::open(fabric& on, const std::string& path) {
-  auto made = std::make_unique<server>(on.core(), path);
-  if (const auto opened = made->open(); !opened) return opened.error();
-  return admin_socket(std::move(made));
+  if (on.core()->forked()) return error(errc::forked);
+  try {
+    auto made = std::make_unique<server>(on.core(), path);
+    if (const auto opened = made->open(); !opened) return opened.error();
+    return admin_socket(std::move(made));
+  } catch (const std::runtime_error& refused) { // no more descriptors or threads, say
+    return error(errc::os_failure, fmt::format("{}: {}", path, refused.what()));
+  }
 }
 
 } // namespace weft

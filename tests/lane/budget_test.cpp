@@ -204,6 +204,36 @@ TEST_CASE("what a silent channel has under way counts no more after a while, and
   CHECK(under_way.state().bytes == 0);
 }
 
+TEST_CASE("a slow channel holds a fast one up for a moment only, though it never stops") {
+  budget under_way{64 * 1024};
+  flight slow, fast;
+  under_way.add(slow);
+  under_way.add(fast);
+  auto now = time_point{} + 1h;
+  std::uint64_t sent = 0;
+  std::multimap<time_point, std::uint64_t> landings; // of the slow one: 16 KiB every 30 ms
+  auto slow_free = now;
+  for (int turn = 0; turn < 2000; ++turn, now += 1ms) {
+    for (; !landings.empty() && landings.begin()->first <= now; landings.erase(landings.begin())) {
+      under_way.landed(slow, landings.begin()->second, now);
+    }
+    if (!under_way.open()) under_way.expire(now);
+    while (under_way.open()) {
+      const bool turns = !slow.parked() && slow.bytes() <= fast.bytes();
+      auto& to = turns ? slow : fast;
+      under_way.released(to, under_way.quantum(), true, now);
+      if (turns) {
+        slow_free = std::max(slow_free, now) + 30ms;
+        landings.emplace(slow_free, slow.marks());
+      } else {
+        sent += under_way.quantum();
+      }
+    }
+    if (fast.awaited() > 0) under_way.landed(fast, fast.marks(), now);
+  }
+  CHECK(sent > 1000 * under_way.quantum()); // of 2000 and more that it could have alone
+}
+
 TEST_CASE("with the last mark that is awaited what followed it counts no more") {
   budget under_way{64 * 1024};
   flight channel;

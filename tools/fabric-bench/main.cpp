@@ -84,7 +84,7 @@ void add_mixed_options(CLI::App& command, command_line& line) {
   command
       .add_option("--at", arguments.change,
                   "change settings so long after the mixed phase began, and tell how soon it shows: "
-                  "300ms:bulk.limit=400Mb/s")
+                  "500ms:bulk.limit=400Mb/s, with --phase 1s")
       ->type_name("TIME:LANE.KEY=VALUE,...");
   command.add_flag("--naive", arguments.naive, "also with lanes off, to see what they are good for");
   command.add_option("--phase", line.phase, "of one load after the other (default 150ms)")->type_name("DURATION");

@@ -253,7 +253,8 @@ private:
       cells[i].longest_gap = std::max(cells[i].longest_gap, gaps[i]);
       if (phase != mixed_phase::mixed || !change_) continue;
       const auto settled = settled_after(counted[i], change_->after);
-      if (settled) cells[i].settled = std::max(cells[i].settled, std::chrono::duration<double>(*settled).count());
+      const auto seconds = settled ? std::chrono::duration<double>(*settled).count() : never_settled;
+      cells[i].settled = std::max(cells[i].settled, seconds);
     }
     if (phase == mixed_phase::mixed && change_) {
       if (const auto back = change(with, before_); !back) return back.error();
@@ -363,6 +364,7 @@ settled_after(const std::vector<std::pair<std::chrono::nanoseconds, std::uint64_
   const auto last = at(change + (end - change) / 2);
   if (last == counted.end()) return std::nullopt;
   const auto final_rate = rate_of(*last, counted.back());
+  if (final_rate <= 0) return std::nullopt;
   for (auto from = at(change); from != counted.end(); ++from) {
     const auto to = at(from->first + window);
     if (to == counted.end()) break;
@@ -393,11 +395,18 @@ result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, b
   if (!arguments.change.empty()) {
     auto read = parse_change(arguments.change);
     if (!read) return read.error();
-    if (read->after >= arguments.phase) {
-      return error{errc::invalid_argument,
-                   fmt::format("--at {}: the phase is over by then; make --phase longer", arguments.change)};
+    if (read->after + std::chrono::milliseconds{100} > arguments.phase) {
+      return error{
+          errc::invalid_argument,
+          fmt::format("--at {}: the phase ends sooner than 100ms after it; make --phase longer", arguments.change)};
     }
     change = std::move(*read);
+    const bool elsewhere = std::any_of(plans->begin(), plans->end(), [](const auto& plan) { return !plan.write; });
+    if (elsewhere && !arguments.address.empty()) {
+      return error{errc::invalid_argument,
+                   fmt::format("--at {}: what is read is sent by {}, whose settings stay; use op=write",
+                               arguments.change, arguments.address)};
+    }
   }
   measurement measuring{arguments, *plans, std::move(change), signals};
   if (const auto opened = measuring.open(*laned, *naive, address, server ? &server->on() : nullptr); !opened)

@@ -23,6 +23,8 @@ inline constexpr std::size_t mixed_phase_count = 6;
 /// Requests per second of the arm without lanes: at a higher rate they would queue behind each other too.
 inline constexpr double naive_rate = 100;
 
+inline constexpr double never_settled = 1e9;
+
 /// What one load did in one phase.
 struct mixed_cell {
   histogram latencies;
@@ -30,7 +32,7 @@ struct mixed_cell {
   std::uint64_t bytes = 0; ///< as the receiver counted them
   double seconds = 0;
   double longest_gap = 0; ///< seconds without a byte
-  double settled = -1;    ///< seconds from a change to the new rate; -1: there was none, or it did not come
+  double settled = -1;    ///< seconds from a change to the new rate; -1: there was none; never_settled: it did not come
   std::uint64_t errors = 0;
   std::string first_error;
 

@@ -52,7 +52,8 @@ public:
     for (std::size_t plan = 0; plan < plans_.size(); ++plan) {
       if (plans_[plan].paced()) judge_latency(plan);
     }
-    judge_bulk();
+    // With a change in the middle there is no one rate and no one weight.
+    if (arguments_.change.empty()) judge_bulk();
     tell_shares();
     if (!arguments_.change.empty()) tell_change();
     if (report_.errors() > 0) fail("there were errors");
@@ -202,7 +203,7 @@ private:
     if (transfers == 0) return;
     report_.sum.emplace_back("longest_gap_ms", gap * 1000);
     report_.notes.push_back(fmt::format("longest time without a byte of one of the lanes: {:.1f} ms", gap * 1000));
-    if (transfers == 1) return;
+    if (transfers == 1 || !arguments_.change.empty()) return;
     const auto jain = over_repeats([this](const mixed_cells& of) { return fairness(of); });
     tell("jain", jain);
     report_.notes.push_back(fmt::format("fairness by weight (Jain): {}", text(jain)));
@@ -214,7 +215,7 @@ private:
       if (plans_[i].paced()) continue;
       const auto settled = over_repeats([&](const mixed_cells& of) {
         const auto seconds = cell(of, mixed_phase::mixed, i).settled;
-        return seconds < 0 ? nothing : seconds * 1000;
+        return seconds < 0 || seconds >= never_settled ? nothing : seconds * 1000;
       });
       tell(fmt::format("{}_settled_ms", name(plans_[i].lane)), settled);
       report_.notes.push_back(

@@ -9,30 +9,43 @@
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
+#include <sys/un.h>
+
+#include <chrono>
+
 namespace weft::tools {
 namespace {
 
 namespace asio = boost::asio;
 using json = nlohmann::ordered_json;
 
+constexpr auto patience = std::chrono::seconds{5};
+
 /// Sends one line and reads the answer to its end.
-result<std::string> ask(const std::string& path, const std::string& request) {
+result<std::string> ask(const std::string& path, const std::string& request, interrupt& signals) {
   using protocol = asio::local::stream_protocol;
   if (path.empty()) return error{errc::invalid_argument, "--admin: it needs the path of a process's admin socket"};
+  if (path.size() >= sizeof(sockaddr_un::sun_path))
+    return error{errc::invalid_argument, "--admin: the path is too long"};
   asio::io_context context{1};
   protocol::socket socket{context};
   error_code code;
-  protocol::endpoint at;
-  try {
-    at = protocol::endpoint{path};
-  } catch (const boost::system::system_error& refused) {
-    return error{errc::invalid_argument, fmt::format("--admin {}: {}", path, refused.what())};
-  }
-  socket.connect(at, code);
+  socket.connect(protocol::endpoint{path}, code);
   if (code) return error{errc::unreachable, fmt::format("--admin {}: {}", path, code.message())};
-  asio::write(socket, asio::buffer(request + '\n'), code);
+  const auto line = request + '\n';
   std::string text;
-  if (!code) asio::read(socket, asio::dynamic_buffer(text), code);
+  bool done = false;
+  asio::async_write(socket, asio::buffer(line), [&](const error_code& failed, std::size_t) {
+    if (failed) return;
+    asio::async_read(socket, asio::dynamic_buffer(text), [&](const error_code&, std::size_t) { done = true; });
+  });
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (!done && !signals.requested() && std::chrono::steady_clock::now() < until) {
+    context.run_for(std::chrono::milliseconds{50});
+    context.restart();
+  }
+  if (signals.requested()) return error{errc::cancelled, "lanes"};
+  if (!done) return error{errc::unreachable, fmt::format("--admin {}: no answer within {} s", path, patience.count())};
   return text;
 }
 
@@ -59,16 +72,17 @@ void print_lanes(const json& answer) {
 }
 
 result<void> ask_and_show(command_context& context, const lanes_arguments& arguments, const std::string& request) {
-  const auto text = ask(arguments.admin, request);
+  const auto text = ask(arguments.admin, request, context.signals);
   if (!text) return text.error();
   const auto answer = json::parse(*text, nullptr, false);
-  if (answer.is_discarded() || !(answer.contains("lanes") || answer.contains("error"))) {
+  try {
+    if (answer.is_object() && answer.contains("error")) {
+      return error{errc::invalid_config, answer.at("error").at("where").get<std::string>()};
+    }
+    if (!context.json) print_lanes(answer);
+  } catch (const json::exception&) {
     return error{errc::protocol_error, fmt::format("--admin {}: what answers there is no Weft", arguments.admin)};
   }
-  if (const auto failed = answer.find("error"); failed != answer.end()) {
-    return error{errc::invalid_config, failed->value("where", std::string{"refused"})};
-  }
-  if (!context.json) print_lanes(answer);
   context.document.update(answer);
   return {};
 }
