@@ -13,7 +13,6 @@ constexpr duration latency_lasts = std::chrono::milliseconds(50);
 constexpr int quiet_queue = 8;
 constexpr duration least_quiet_queue = std::chrono::milliseconds(1);
 constexpr duration most_quiet_queue = std::chrono::milliseconds(8);
-constexpr duration quiet_filling = std::chrono::milliseconds(2);
 /// While realtime traffic is about, but nothing is heard of its latency: a quarter of the lag.
 constexpr duration least_crowded_queue = std::chrono::microseconds(10);
 constexpr duration most_crowded_queue = std::chrono::microseconds(200);
@@ -139,11 +138,11 @@ void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept 
   if (round_marks_ >= round_marks && round_bytes_ >= limit_) end_round();
 }
 
-/// What fills the way without a queue, by the best rate of late: less would only idle.
+/// Beside realtime traffic what fills the way without a queue, by the best rate of late: less would only idle.
 std::uint64_t budget::least() const noexcept {
-  const auto filling = std::chrono::duration<double>(crowded_ ? empty_lag_ : quiet_filling).count() * best_rate();
-  const auto bytes = static_cast<std::uint64_t>(filling);
-  return std::clamp(bytes - bytes % grain, crowded_ ? least_crowded : least_quiet, crowded_ ? first_crowded : first);
+  if (!crowded_) return least_quiet;
+  const auto bytes = static_cast<std::uint64_t>(std::chrono::duration<double>(empty_lag_).count() * best_rate());
+  return std::clamp(bytes - bytes % grain, least_crowded, first_crowded);
 }
 
 void budget::measure(std::uint64_t bytes, time_point now) noexcept {
@@ -172,8 +171,8 @@ void budget::end_round() noexcept {
   } else if (std::exchange(unheeded_, false)) {
     factor = by_realtime();
   }
-  // The least is too much: the way must have become another one.
-  if (factor < 1.0 && limit_ <= least() && now_ - probed_at_ > probe_again) return probe();
+  // The least is too much: the way must have become another one. While nobody waits it is no more than a slow one.
+  if (crowded_ && factor < 1.0 && limit_ <= least() && now_ - probed_at_ > probe_again) return probe();
   const bool grows = factor > 1.0 && limited_; // what was not held back says nothing of a larger one
   if (factor > 1.0 && !limited_) factor = 1.0;
   set_limit(static_cast<std::uint64_t>(static_cast<double>(limit_) * factor) + (grows ? grain : 0));

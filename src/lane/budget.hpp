@@ -16,7 +16,7 @@
 
 namespace weft::lanes {
 
-/// Decisions since the beginning; a reader on another thread copies them there.
+/// How it stands; a reader on another thread has it copied there.
 struct budget_state {
   std::uint64_t limit = 0; ///< bytes that may be under way
   std::uint64_t bytes = 0; ///< that are
@@ -29,10 +29,9 @@ public:
   static constexpr std::uint64_t grain = 4 * 1024;
   static constexpr std::uint64_t most_quantum = 1024 * 1024;
   static constexpr std::uint64_t most = 16 * 1024 * 1024;
-  /// Where it begins. While nobody waits it does not go below that, or two milliseconds of the best rate if that is
-  /// less: what a processor does not get done in time must not end as an idle wire.
-  static constexpr std::uint64_t first = 2 * 1024 * 1024;
-  static constexpr std::uint64_t least_quiet = 256 * 1024;
+  /// Where it begins, and what it does not go below while nobody waits: what a slow processor does not get done in time
+  /// must not end as an idle wire.
+  static constexpr std::uint64_t least_quiet = 2 * 1024 * 1024;
   /// The same while realtime traffic is about.
   static constexpr std::uint64_t first_crowded = 16 * grain;
   static constexpr std::uint64_t least_crowded = 2 * grain;
@@ -41,7 +40,7 @@ public:
   static constexpr duration longest_patience = std::chrono::milliseconds(500);
 
   /// `fixed`: it does not learn, but stays at so many bytes; 0: it learns.
-  explicit budget(std::uint64_t fixed) noexcept : fixed_(fixed), limit_(fixed > 0 ? fixed : first) {}
+  explicit budget(std::uint64_t fixed) noexcept : fixed_(fixed), limit_(fixed > 0 ? fixed : least_quiet) {}
 
   /// A channel whose bytes count from now on; it must be removed before its end.
   void add(flight& of) { flights_.push_back(&of); }

@@ -41,11 +41,6 @@ struct slice_part {
   [[nodiscard]] constexpr std::uint32_t end() const noexcept { return from + length; }
 };
 
-/// A slice as a whole.
-[[nodiscard]] constexpr slice_part all_of(const wire::frame_header& slice) noexcept {
-  return {0, slice.body_length};
-}
-
 class channel {
 public:
   virtual ~channel() = default;
