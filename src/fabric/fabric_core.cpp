@@ -453,7 +453,7 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
     for (const auto& [name, text] : values) {
       if (const auto done = set_tunable(wanted, name, text); !done) return done;
       const auto& rows = tunable_rows();
-      const auto row = std::find_if(rows.begin(), rows.end(), [&](const auto& each) { return each.name == name; });
+      const auto row = std::ranges::find(rows, name, &tunable_row::name);
       if (!row->hot) return error(errc::invalid_config, fmt::format("{}: fixed once the fabric is open", name));
     }
     if (const auto fits = validate(wanted); !fits) return fits;
