@@ -178,9 +178,8 @@ void worker::settle() {
   }
   rail_.advance(now_);
   const auto sent = rail_.run(send_turn);
-  if (auto* signal = rail_.signal()) {
-    if (realtime_ && !touched_.empty()) signal->seen(now_);
-    if (!realtime_ && sent > 0) signal->bulk_sent(now_);
+  if (auto* signal = rail_.signal(); signal != nullptr && sent > 0) {
+    realtime_ ? signal->seen(now_) : signal->bulk_sent(now_);
   }
   const auto budget = rail_.under_way().state();
   budget_limit_.store(budget.limit, std::memory_order_relaxed);

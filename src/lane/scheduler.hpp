@@ -58,7 +58,7 @@ public:
   /// From a flow's send: so much goes to a channel.
   void released(flight& to, std::uint64_t bytes, bool marked) noexcept { under_way_.released(to, bytes, marked, now_); }
   [[nodiscard]] const wait_counters& waits() const noexcept { return waits_; }
-  [[nodiscard]] realtime_signal* signal() noexcept { return signal_; }
+  [[nodiscard]] realtime_signal* signal() const noexcept { return signal_; }
 
   /// `sender` has something to send; it keeps its turn when it is queued already. Never calls send itself.
   void ready(lane on, flow& sender);

@@ -234,6 +234,7 @@ private:
   outbox::message& push(wire::frame_type type, operation_id id) { return outbox_.push(type, id); }
   void post_messages();
   [[nodiscard]] bool samples(const channel_state& over) const noexcept;
+  [[nodiscard]] bool carries_realtime() const noexcept;
   void message_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void request_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   bool refuse_request(operation_id id, const wire::request& terms);

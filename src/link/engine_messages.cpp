@@ -43,6 +43,8 @@ void engine::post_messages() {
       sample_mark_ = state.under_way.marks();
       sampled_at_ = now_;
     }
+    // Messages alone make a crowd: a link that is opened has nobody waiting.
+    if (carries_realtime()) rail_.signal()->seen(now_);
     acknowledged_ = received_;
     outbox_.posted();
     ++counters_.messages_sent;
@@ -55,9 +57,13 @@ void engine::post_messages() {
 
 /// Whether the next message is to tell of its arrival, so that it is known how realtime traffic fares.
 bool engine::samples(const channel_state& over) const noexcept {
-  const auto* signal = rail_.signal();
-  if (signal == nullptr || lanes_.front().on != lane::realtime || over.one_sided || sample_mark_ != 0) return false;
-  return over.under_way.takes_mark() && now_ - sampled_at_ >= signal->sample_every(now_);
+  if (!carries_realtime() || over.one_sided || sample_mark_ != 0) return false;
+  return over.under_way.takes_mark() && now_ - sampled_at_ >= rail_.signal()->sample_every(now_);
+}
+
+/// Whether others of this process follow how its messages fare.
+bool engine::carries_realtime() const noexcept {
+  return lanes_.front().on == lane::realtime && rail_.signal() != nullptr;
 }
 
 void engine::flush() {

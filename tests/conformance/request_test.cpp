@@ -23,6 +23,15 @@ TEST_CASE_TEMPLATE("a request of every lane is answered with the bytes of its ha
   }
 }
 
+TEST_CASE_TEMPLATE("bulk makes room for realtime messages alone, not for a link that is opened", Kind, in_threads,
+                   in_processes) {
+  rig<Kind> with;
+  CHECK(with.ask("echo") == "echo");
+  CHECK_FALSE(with.client.snapshot().budget.crowded);
+  soon(with.link.request(bytes_of("echo"), {.lane = lane::realtime}, asio::use_future));
+  CHECK(with.client.snapshot().budget.crowded);
+}
+
 TEST_CASE_TEMPLATE("an empty request gets an empty answer", Kind, in_threads, in_processes) {
   rig<Kind> with;
   CHECK(soon(with.link.request({}, {}, asio::use_future)).payload.empty());
