@@ -112,8 +112,7 @@ void budget::set_limit(std::uint64_t wanted) noexcept {
 }
 
 void budget::released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept {
-  to.released(bytes, marked, now);
-  bytes_ += bytes;
+  bytes_ += to.released(bytes, marked, now);
   limited_ |= !open();
 }
 

@@ -55,9 +55,10 @@ public:
   /// What may be released now.
   [[nodiscard]] std::uint64_t room() const noexcept { return limit_ > bytes_ ? limit_ - bytes_ : 0; }
   [[nodiscard]] std::uint64_t quantum() const noexcept;
-  /// Whether a part of so many bytes, released to `to`, is to be marked: something of what it has always is.
+  /// Whether a part of so many bytes, released to `to`, is to be marked. To be told of a landing costs the peer a frame
+  /// and both ends a system call, so that while nobody waits little is not asked about.
   [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
-    return to.awaited() == 0 || (to.takes_mark() && to.unmarked() + part >= quantum() / 2);
+    return to.takes_mark() && ((crowded_ && to.awaited() == 0) || to.unmarked() + part >= quantum() / 2);
   }
 
   void released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept;

@@ -1,6 +1,7 @@
 // What one channel has under way: bytes released to it that are not known to have landed. Some of its parts are marked,
-// and their landing is told; what was released before them has landed with them. Pure logic, used on the thread of its
-// channel.
+// and their landing is told; what was released before them has landed with them, and counts from the mark on: so
+// whatever counts is told of, and a little that nobody asks about holds nothing up. Pure logic, used on the thread of
+// its channel.
 #pragma once
 
 #include "base/clock.hpp"
@@ -22,7 +23,7 @@ public:
   };
 
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-  /// Bytes released since the last mark.
+  /// Bytes released since the last mark, which bytes() does not count.
   [[nodiscard]] std::uint64_t unmarked() const noexcept { return unmarked_; }
   /// Marks whose landing was not told yet.
   [[nodiscard]] std::size_t awaited() const noexcept { return count_; }
@@ -39,15 +40,17 @@ public:
     return marks_[first_].at + std::clamp(4 * least_lag_, least, most);
   }
 
-  void released(std::uint64_t bytes, bool marked, time_point now) noexcept {
-    bytes_ += bytes;
+  /// Returns how many bytes count now that did not before.
+  std::uint64_t released(std::uint64_t bytes, bool marked, time_point now) noexcept {
     unmarked_ += bytes;
-    if (!marked) return;
-    marks_[(first_ + count_++) % most_marks] = {now, std::exchange(unmarked_, 0)};
+    if (!marked) return 0;
+    const auto counted = std::exchange(unmarked_, 0);
+    marks_[(first_ + count_++) % most_marks] = {now, counted};
+    bytes_ += counted;
+    return counted;
   }
 
-  /// The first `marks` marks have landed; at most marks(). With the last one that is awaited what followed it counts no
-  /// more either: nothing would tell of it.
+  /// The first `marks` marks have landed; at most marks().
   news landed(std::uint64_t marks, time_point now) noexcept {
     news told;
     while (landed_ < marks) {
@@ -64,10 +67,7 @@ public:
       least_lag_ = told.lag;
       least_since_ = now;
     }
-    if (count_ == 0) {
-      parked_ = false;
-      told.bytes += std::exchange(unmarked_, 0);
-    }
+    if (count_ == 0) parked_ = false;
     bytes_ -= told.bytes;
     return told;
   }

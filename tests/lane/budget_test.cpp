@@ -234,19 +234,40 @@ TEST_CASE("a slow channel holds a fast one up for a moment only, though it never
   CHECK(sent > 1000 * under_way.quantum()); // of 2000 and more that it could have alone
 }
 
-TEST_CASE("with the last mark that is awaited what followed it counts no more") {
+TEST_CASE("what no mark stands behind is not counted, so that a little on each of many channels holds nothing up") {
   budget under_way{64 * 1024};
+  std::vector<flight> channels(100);
+  for (auto& each : channels) under_way.add(each);
+  const auto now = time_point{} + 1h;
+  for (auto& each : channels) {
+    CHECK_FALSE(under_way.marks(each, 4096));
+    under_way.released(each, 4096, false, now);
+  }
+  CHECK(under_way.state().bytes == 0);
+  CHECK(under_way.open());
+  auto& first = channels[0];
+  CHECK(under_way.marks(first, 4096)); // half of a quantum is with it
+  under_way.released(first, 4096, true, now);
+  CHECK(under_way.state().bytes == 8192);
+  under_way.released(first, 4096, false, now);
+  under_way.landed(first, 1, now + 1ms);
+  CHECK(under_way.state().bytes == 0);
+  CHECK(first.unmarked() == 4096);
+}
+
+TEST_CASE("beside realtime traffic something of what a channel has is marked always") {
+  budget under_way{0};
   flight channel;
   under_way.add(channel);
   const auto now = time_point{} + 1h;
-  CHECK(under_way.marks(channel, 4096)); // something of what it has is marked always
-  under_way.released(channel, 4096, true, now);
+  realtime_signal signal;
   CHECK_FALSE(under_way.marks(channel, 4096));
-  under_way.released(channel, 4096, false, now);
-  under_way.landed(channel, 1, now + 1ms);
-  CHECK(under_way.state().bytes == 0);
-  CHECK(channel.bytes() == 0);
+  signal.seen(now);
+  under_way.advance(now, signal);
   CHECK(under_way.marks(channel, 4096));
+  under_way.released(channel, 4096, true, now);
+  CHECK_FALSE(under_way.marks(channel, 2048));
+  CHECK(under_way.marks(channel, 8192));
 }
 
 TEST_CASE("what a channel has under way when it closes counts no more, and its late landings change nothing") {
