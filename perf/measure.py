@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -51,6 +52,18 @@ def output_of(command, **options):
     if ended.returncode not in (0,):
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
     return ended.stdout
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def iperf(processor, port, *options):
+    """GB/s of iperf3 on that processor with the server at a port of this host, as that received them."""
+    text = output_of(on(processor, "iperf3", "-c", "127.0.0.1", "-p", port, "-O", "1", "-t", "1", "-J", *options))
+    return json.loads(text)["end"]["sum_received"]["bits_per_second"] / 8e9
 
 
 class Server:

@@ -246,9 +246,9 @@ TEST_CASE("what no mark stands behind is not counted, so that a little on each o
   CHECK(under_way.state().bytes == 0);
   CHECK(under_way.open());
   auto& first = channels[0];
-  CHECK(under_way.marks(first, 4096)); // half of a quantum is with it
-  under_way.released(first, 4096, true, now);
-  CHECK(under_way.state().bytes == 8192);
+  CHECK(under_way.marks(first, 12 * 1024)); // with it there is a quarter of the budget
+  under_way.released(first, 12 * 1024, true, now);
+  CHECK(under_way.state().bytes == 16 * 1024);
   under_way.released(first, 4096, false, now);
   under_way.landed(first, 1, now + 1ms);
   CHECK(under_way.state().bytes == 0);
