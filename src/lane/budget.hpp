@@ -56,7 +56,8 @@ public:
   [[nodiscard]] std::uint64_t room() const noexcept { return limit_ > bytes_ ? limit_ - bytes_ : 0; }
   [[nodiscard]] std::uint64_t quantum() const noexcept;
   /// Whether a part of so many bytes, released to `to`, is to be marked. To be told of a landing costs the peer a frame
-  /// and both ends system calls, so while nobody waits it is asked about a quarter of the budget at a time.
+  /// and both ends system calls, so while nobody waits it is asked about a quarter of the budget at a time. What is not
+  /// counted yet comes on top of the limit: less than that quarter for each channel, an eighth beside realtime traffic.
   [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
     const auto much = limit_ / (crowded_ ? 8 : 4);
     return to.takes_mark() && ((crowded_ && to.awaited() == 0) || to.unmarked() + part >= much);

@@ -43,7 +43,7 @@ void engine::post_messages() {
       sample_mark_ = state.under_way.marks();
       sampled_at_ = now_;
     }
-    // Messages alone make a crowd: a link that is opened has nobody waiting.
+    // These and slices (the worker sees to them) make a crowd; a link that is opened has nobody waiting.
     if (carries_realtime()) rail_.signal()->seen(now_);
     acknowledged_ = received_;
     outbox_.posted();
