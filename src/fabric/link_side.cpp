@@ -162,6 +162,7 @@ void link_side::batch_begins() {
 void link_side::channel_failed(wire::place at, std::uint32_t epoch, const error& why) {
   auto& here = of(at);
   if (here.up && here.up->epoch() == epoch) return lose(at, why);
+  if (here.closing && here.closing->epoch() == epoch && here.lost) here.lost = why;
   if (!here.next || here.next->epoch() != epoch) return;
   discard_next(at);
   core_.channel_lost(at, epoch, why);

@@ -341,17 +341,20 @@ void channel::completed(const ibv_wc& completion) {
   driver_.batch_begins();
   if (completion.status == IBV_WC_SUCCESS) {
     retire(completion.wr_id);
-  } else if (state_ == state::fencing) {
-    flushed_ |= completion.wr_id == last_flushed_;
-    try_end_fence();
   } else {
     failed(completion);
+    if (state_ == state::fencing) {
+      flushed_ |= completion.wr_id == last_flushed_;
+      try_end_fence();
+    }
   }
   driver_.batch_ends();
 }
 
 void channel::failed(const ibv_wc& completion) {
-  if (state_ != state::fencing && state_ != state::closed) fail(errc::path_failed, describe(completion));
+  if (state_ == state::closed || (state_ == state::fencing && completion.status == IBV_WC_WR_FLUSH_ERR)) return;
+  // While fencing too: the peer may have told of a failure before the queue did, which alone knows its cause.
+  driver_.channel_failed(place_, epoch_, error(errc::path_failed, describe(completion)));
 }
 
 /// Every request up to this one has ended.
