@@ -1,6 +1,7 @@
 // What this host has to carry data with, and which ways lead to a peer: what `weft doctor` shows. Values; any thread.
 #pragma once
 
+#include <weft/config.hpp>
 #include <weft/export.hpp>
 #include <weft/lane.hpp>
 
@@ -41,6 +42,19 @@ struct host_status {
 /// Errors: none. A host without an RDMA device has no rails, nor has a process that may not use it, or is the child of
 /// one that did.
 [[nodiscard]] WEFT_API host_status inspect_host();
+
+/// Who shares the rails of this host knowingly: what of it bulk data makes room for.
+struct sharing_status {
+  std::string with;         ///< host.share: "user", "group", "off"
+  std::string page;         ///< the file through which they know of each other; empty: off
+  std::size_t fabrics = 0;  ///< that are open, in all processes
+  std::size_t realtime = 0; ///< of which had realtime traffic in the last second
+  std::size_t bulk = 0;     ///< of which sent bulk data in the last second
+  std::string why_not;      ///< a fabric could not take part; empty: it could
+};
+
+/// What a fabric with these settings would find. Errors: none.
+[[nodiscard]] WEFT_API sharing_status inspect_sharing(const config& settings);
 
 /// One way to a peer, as it was when it was tried.
 struct path_status {

@@ -34,6 +34,9 @@ std::string to_text(poll_mode value) {
 std::string to_text(congestion_control value) {
   return std::string{name(value)};
 }
+std::string to_text(host_share value) {
+  return std::string{name(value)};
+}
 std::string to_text(transport_choice value) {
   return std::string{name(value)};
 }
@@ -94,6 +97,9 @@ result<void> from_names(std::string_view text, Choice last, Choice& value) {
 }
 result<void> from_text(std::string_view text, congestion_control& value) {
   return from_names(text, congestion_control::dctcp, value);
+}
+result<void> from_text(std::string_view text, host_share& value) {
+  return from_names(text, host_share::group, value);
 }
 result<void> from_text(std::string_view text, transport_choice& value) {
   return from_names(text, transport_choice::verbs, value);

@@ -35,6 +35,14 @@ enum class transport_choice : std::uint8_t { any, tcp, verbs };
   return names[static_cast<std::size_t>(value)];
 }
 
+/// Whose fabrics on this host share its rails knowingly.
+enum class host_share : std::uint8_t { off, user, group };
+
+[[nodiscard]] constexpr std::string_view name(host_share value) noexcept {
+  constexpr std::string_view names[] = {"off", "user", "group"};
+  return names[static_cast<std::size_t>(value)];
+}
+
 /// 10 Tb/s: no rail is faster.
 inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
 
@@ -163,6 +171,10 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
     "SO_PRIORITY of the bulk lane's connections")                                                                      \
   X(lane_background_priority, "lane.background.priority", std::uint32_t, 1, 0, 6, "", cold,                            \
     "SO_PRIORITY of the background lane's connections")                                                                \
+  X(host_share, "host.share", weft::host_share, weft::host_share::user, weft::host_share::off,                         \
+    weft::host_share::group, "", cold,                                                                                 \
+    "whose fabrics on this host, in one network namespace, make room for each other's realtime traffic: those of "     \
+    "the same user, of the same group, or none, off")                                                                  \
   X(verify, "verify", verify_mode, verify_mode::slice, verify_mode::slice, verify_mode::wire, "", cold,                \
     "what transfers are checked by: slice, a CRC32C each, or wire, the transport's own checks")                        \
   X(poll, "poll", poll_mode, poll_mode::adaptive, poll_mode::event, poll_mode::spin, "", cold,                         \

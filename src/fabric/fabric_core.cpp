@@ -23,12 +23,12 @@ std::string made_up_name(const id128& incarnation) {
 }
 
 std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, const std::string& names,
-                                                        lanes::realtime_signal& signal) {
+                                                        lanes::host_board& board) {
   std::vector<std::unique_ptr<worker>> threads;
   for (std::uint32_t i = 0; i < limits.threads_data; ++i) {
     thread_plan plan{names + "-data", limits.threads_data_cpus, limits.threads_data_priority};
     if (limits.threads_data > 1) plan.name += fmt::format("-{}", i);
-    threads.push_back(std::make_unique<worker>(plan, limits, &signal));
+    threads.push_back(std::make_unique<worker>(plan, limits, &board));
   }
   return threads;
 }
@@ -37,11 +37,17 @@ std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, 
 
 fabric_core::fabric_core(const config& settings)
     : limits_(settings.values()), live_(limits_), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
-      realtime_({settings.get("threads.name").value() + "-realtime", limits_.threads_realtime_cpus,
-                 limits_.threads_realtime_priority, true},
-                limits_, &signal_),
-      data_(start_data_threads(limits_, settings.get("threads.name").value(), signal_)), acceptor_(data().context()),
-      accept_pause_(data().context()), users_(std::make_shared<user_service>()) {
+      host_(limits_.host_share), realtime_({settings.get("threads.name").value() + "-realtime",
+                                            limits_.threads_realtime_cpus, limits_.threads_realtime_priority, true},
+                                           limits_, &host_.board()),
+      data_(start_data_threads(limits_, settings.get("threads.name").value(), host_.board())),
+      acceptor_(data().context()), accept_pause_(data().context()), users_(std::make_shared<user_service>()) {
+  host_.board().weigh(limits_.lane_bulk_weight);
+  if (!host_.why_not().empty()) {
+    log_.warning("bulk data makes no room for the realtime traffic of other processes on this host, nor theirs for "
+                 "ours: {}; host.share=off says that none is meant to",
+                 host_.why_not());
+  }
   for (const auto& complaint : realtime_.complaints()) log_.warning("{}", complaint);
   for (const auto& thread : data_) {
     for (const auto& complaint : thread->complaints()) log_.warning("{}", complaint);
@@ -438,7 +444,8 @@ metrics fabric_core::snapshot() const {
     sum.waits.limit += waits.limit;
     sum.waits.channel += waits.channel;
   }
-  sum.budget.crowded = lanes::budget::crowded(signal_.last_seen(), clock::now());
+  const auto now = clock::now();
+  sum.budget.crowded = lanes::budget::crowded(host_.board().last_seen(now), now);
   for (const auto& link : live) {
     sum.links += link->alive() ? 1 : 0;
     link->add_counters_to(sum);
@@ -458,6 +465,7 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
     }
     if (const auto fits = validate(wanted); !fits) return fits;
     live_ = wanted;
+    host_.board().weigh(wanted.lane_bulk_weight);
     for (const auto& thread : data_) {
       thread->post([on = thread.get(), chosen = lanes::policies_of(wanted)] {
         on->begin();

@@ -4,6 +4,7 @@
 #include "base/fork_mark.hpp"
 #include "base/log.hpp"
 #include "base/tunables.hpp"
+#include "fabric/host_page.hpp"
 #include "fabric/publications.hpp"
 #include "fabric/rdma.hpp"
 #include "fabric/service.hpp"
@@ -124,7 +125,7 @@ private:
   std::string name_;
   const id128 incarnation_;
   std::string address_;
-  lanes::realtime_signal signal_;
+  host_page host_;
   worker realtime_;
   std::vector<std::unique_ptr<worker>> data_;
   std::unique_ptr<fabrics::rdma> rdma_;

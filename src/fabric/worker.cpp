@@ -24,9 +24,9 @@ constexpr unsigned looks_before_yield = 64;
 
 } // namespace
 
-worker::worker(const thread_plan& plan, const tunables& limits, lanes::realtime_signal* signal)
+worker::worker(const thread_plan& plan, const tunables& limits, lanes::host_board* board)
     : work_(context_.get_executor()), poll_(limits.poll), spin_(limits.poll_spin), realtime_(plan.realtime),
-      rail_(lanes::policies_of(limits), realtime_ ? lanes::scheduler::no_budget : limits.lane_budget.value(), signal),
+      rail_(lanes::policies_of(limits), realtime_ ? lanes::scheduler::no_budget : limits.lane_budget.value(), board),
       rail_timer_(context_) {
   budget_limit_ = rail_.under_way().state().limit;
   thread_ = std::thread([this] { run_until_stopped(); });
@@ -178,8 +178,8 @@ void worker::settle() {
   }
   rail_.advance(now_);
   const auto sent = rail_.run(send_turn);
-  if (auto* signal = rail_.signal(); signal != nullptr && sent > 0) {
-    realtime_ ? signal->seen(now_) : signal->bulk_sent(now_);
+  if (auto* board = rail_.board(); board != nullptr && sent > 0) {
+    realtime_ ? board->seen(now_) : board->bulk_sent(now_);
   }
   const auto budget = rail_.under_way().state();
   budget_limit_.store(budget.limit, std::memory_order_relaxed);

@@ -43,13 +43,13 @@ struct thread_plan {
   std::string name;
   cpu_list cpus = {};         ///< empty: anywhere
   std::uint32_t priority = 0; ///< of SCHED_FIFO; 0: an ordinary thread
-  bool realtime = false; ///< it carries the realtime lane: it has no budget, and sets the signal that others follow
+  bool realtime = false;      ///< it carries the realtime lane: it has no budget, and says on the board how it fares
 };
 
 class worker {
 public:
-  /// `signal`: of the process's realtime thread; null: it has none.
-  worker(const thread_plan& plan, const tunables& limits, lanes::realtime_signal* signal = nullptr);
+  /// `board`: the fabric's; null: it has none.
+  worker(const thread_plan& plan, const tunables& limits, lanes::host_board* board = nullptr);
   /// Stops and joins.
   ~worker();
   worker(const worker&) = delete;

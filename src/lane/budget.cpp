@@ -22,8 +22,12 @@ constexpr std::uint32_t round_marks = 8;
 constexpr duration probe_every = std::chrono::seconds(5);
 constexpr duration probe_again = std::chrono::seconds(1); ///< when the least is still too much
 constexpr duration probe_lasts = std::chrono::milliseconds(10);
+constexpr duration longest_probe = std::chrono::milliseconds(50); ///< as long as others keep the way empty
 /// The first latency in a probe may be from before it.
 constexpr std::uint32_t probe_latencies = 3;
+/// How often the board is looked at, and how long somebody who sent bulk counts as one who does.
+constexpr duration look_every = std::chrono::microseconds(20);
+constexpr duration demand_lasts = std::chrono::milliseconds(100);
 /// Rates are measured over so long, and the best is remembered once or twice as long as this. So much of it is kept.
 constexpr duration rate_interval = std::chrono::milliseconds(10);
 constexpr duration rates_last = std::chrono::seconds(30);
@@ -53,30 +57,70 @@ bool budget::crowded(time_point last, time_point now) noexcept {
   return last != time_point{} && now - last < crowd_lasts;
 }
 
-void budget::advance(time_point now, const realtime_signal& realtime) noexcept {
+void budget::advance(time_point now) noexcept {
   now_ = now;
-  if (fixed_ > 0) return;
-  const bool about = crowded(realtime.last_seen(), now);
-  if (about) hear(realtime);
-  if (about == crowded_) return;
-  crowded_ = about;
-  set_limit(std::exchange(other_limit_, std::exchange(probing_, false) ? resumes_at_ : limit_));
+  if (fixed_ > 0 || board_ == nullptr || now - looked_at_ < look_every) return;
+  looked_at_ = now;
+  look_at_board();
 }
 
-void budget::hear(const realtime_signal& realtime) noexcept {
-  const auto told = realtime.now_is();
-  if (told.count == realtime_.count) return;
-  const bool first = smooth_ == duration::zero() || told.at - realtime_.at > latency_lasts;
-  realtime_ = told;
+void budget::look_at_board() noexcept {
+  bool about = false;
+  others_probe_ = false;
+  std::uint32_t own_weight = 1;
+  std::uint32_t weights = 0;
+  for (std::size_t i = 0; i < board_->size(); ++i) {
+    if (crowded(board_->last_seen(i, now_), now_)) {
+      about = true;
+      auto& of = heard_[i];
+      const auto told = board_->latency_of(i, now_);
+      if (told.count != of.told.count) {
+        of.hear(told);
+        // What was heard once the way was empty.
+        if (probing_ && lag_count_ > 0) of.probe(told.typical);
+      }
+    }
+    const auto weight = board_->weight_of(i);
+    if (i == board_->own()) {
+      own_weight = weight;
+      weights += weight;
+    } else {
+      if (now_ - board_->bulk_was_sent(i, now_) < demand_lasts) weights += weight;
+      others_probe_ |= board_->keeps_empty(i, now_);
+    }
+  }
+  share_ = static_cast<double>(own_weight) / static_cast<double>(weights);
+  if (about != crowded_) {
+    crowded_ = about;
+    const auto limit = probing_ ? resumes_at_ : limit_;
+    stop_probe();
+    set_limit(std::exchange(other_limit_, limit));
+  }
+  // What they measure is good for this one too, and spoilt by it.
+  if (others_probe_ && !probing_ && bytes_ > 0 && now_ - probed_at_ > probe_again) probe();
+}
+
+void budget::heard::hear(const host_board::latency& news) noexcept {
+  const bool first = smooth == duration::zero() || news.at - told.at > latency_lasts;
+  told = news;
   // One that is far off counts for no more than a bad one.
-  const auto bounded = empty_latency_ > duration::zero() ? std::min(told.typical, 2 * empty_latency_) : told.typical;
-  smooth_ = first ? bounded : (smooth_ + bounded) / 2;
-  unheeded_ = true;
-  if (!probing_ || lag_count_ == 0) return;
-  // The mean of what was heard once the way was empty.
-  if (heard_count_ == 1) empty_latency_ = told.typical;
-  if (heard_count_ > 1) empty_latency_ = (empty_latency_ * (heard_count_ - 1) + told.typical) / heard_count_;
-  ++heard_count_;
+  const auto bounded = empty > duration::zero() ? std::min(news.typical, 2 * empty) : news.typical;
+  smooth = first ? bounded : (smooth + bounded) / 2;
+  unheeded = true;
+}
+
+void budget::heard::probe(duration typical) noexcept {
+  if (probed == 1) empty = typical;
+  if (probed > 1) empty = (empty * (probed - 1) + typical) / probed;
+  ++probed;
+}
+
+bool budget::heard::lately(time_point now) const noexcept {
+  return told.count > 0 && now - told.at <= latency_lasts;
+}
+
+bool budget::heard::guides(time_point now) const noexcept {
+  return empty > duration::zero() && lately(now);
 }
 
 bool budget::probe_is_due() const noexcept {
@@ -87,24 +131,52 @@ bool budget::probe_is_due() const noexcept {
 void budget::probe() noexcept {
   probing_ = true;
   probed_at_ = now_;
-  lag_count_ = heard_count_ = 0;
+  lag_count_ = 0;
+  for (auto& each : heard_) each.probed = 0;
   resumes_at_ = std::exchange(limit_, least_crowded);
+  announced_ = board_ != nullptr && !others_probe_;
+  if (announced_) board_->keep_empty(now_ + probe_lasts);
+}
+
+/// A mark of the probe has landed.
+void budget::probed(duration lag) noexcept {
+  if (lag_count_ == 0) probed_at_ = now_; // there may have been nothing to send since it began
+  lags_[lag_count_++ % probe_marks] = lag;
+  bool heard_enough = !crowded_ || now_ - probed_at_ > probe_lasts;
+  if (!heard_enough) {
+    const auto waits = [this](const heard& each) { return each.lately(now_) && each.probed <= probe_latencies; };
+    const auto told = [this](const heard& each) { return each.lately(now_); };
+    heard_enough = std::any_of(heard_.begin(), heard_.end(), told) && std::none_of(heard_.begin(), heard_.end(), waits);
+  }
+  if (lag_count_ < probe_marks || !heard_enough) {
+    if (announced_) board_->keep_empty(now_ + probe_lasts);
+    return;
+  }
+  if (std::exchange(announced_, false)) board_->keep_empty({});
+  if (!others_probe_ || now_ - probed_at_ > longest_probe) end_probe();
+}
+
+void budget::stop_probe() noexcept {
+  probing_ = false;
+  if (std::exchange(announced_, false)) board_->keep_empty({});
 }
 
 void budget::end_probe() noexcept {
-  probing_ = false;
+  stop_probe();
   std::nth_element(lags_.begin(), lags_.begin() + probe_marks / 2, lags_.end());
   empty_lag_ = lags_[probe_marks / 2];
   if (crowded_) {
     latency_at_ = now_;
-    if (heard_count_ < 2) empty_latency_ = duration::zero();
-    smooth_ = empty_latency_;
+    for (auto& each : heard_) {
+      if (each.probed < 2) each.empty = duration::zero();
+      each.smooth = each.empty;
+    }
   }
   set_limit(resumes_at_);
 }
 
 void budget::set_limit(std::uint64_t wanted) noexcept {
-  limit_ = std::clamp(wanted - wanted % grain, least(), most);
+  limit_ = std::clamp(wanted - wanted % grain, least(), part_of(most));
   round_bytes_ = 0;
   round_marks_ = 0;
   round_lag_ = duration::max();
@@ -125,10 +197,7 @@ void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept 
   if (probing_) {
     // What was released before tells of the queue of then.
     if (now - told.lag <= probed_at_) return;
-    if (lag_count_ == 0) probed_at_ = now; // there may have been nothing to send since it began
-    lags_[lag_count_++ % probe_marks] = told.lag;
-    const bool enough = !crowded_ || heard_count_ > probe_latencies || now - probed_at_ > probe_lasts;
-    if (lag_count_ >= probe_marks && enough) end_probe();
+    probed(told.lag);
     return;
   }
   round_bytes_ += told.bytes;
@@ -137,11 +206,15 @@ void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept 
   if (round_marks_ >= round_marks && round_bytes_ >= limit_) end_round();
 }
 
+std::uint64_t budget::part_of(std::uint64_t bytes) const noexcept {
+  return std::max(static_cast<std::uint64_t>(static_cast<double>(bytes) * share_), least_crowded);
+}
+
 /// Beside realtime traffic what fills the way without a queue, by the best rate of late: less would only idle.
 std::uint64_t budget::least() const noexcept {
-  if (!crowded_) return least_quiet;
-  const auto bytes = static_cast<std::uint64_t>(std::chrono::duration<double>(empty_lag_).count() * best_rate());
-  return std::clamp(bytes - bytes % grain, least_crowded, first_crowded);
+  if (!crowded_) return part_of(least_quiet);
+  const auto bytes = static_cast<std::uint64_t>(std::chrono::duration<double>(empty_lag_).count() * fair_rate());
+  return std::clamp(bytes - bytes % grain, least_crowded, part_of(first_crowded));
 }
 
 void budget::measure(std::uint64_t bytes, time_point now) noexcept {
@@ -165,9 +238,9 @@ void budget::end_round() noexcept {
     // Nothing held it back yet, and nothing is known.
   } else if (!crowded_) {
     factor = while_quiet();
-  } else if (empty_latency_ == duration::zero() || now_ - realtime_.at > latency_lasts) {
+  } else if (std::none_of(heard_.begin(), heard_.end(), [this](const heard& each) { return each.guides(now_); })) {
     factor = by_own_lag();
-  } else if (std::exchange(unheeded_, false)) {
+  } else {
     factor = by_realtime();
   }
   // The least is too much: the way must have become another one. While nobody waits it is no more than a slow one.
@@ -182,24 +255,40 @@ double budget::while_quiet() const noexcept {
   return std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, most_growth);
 }
 
-double budget::by_own_lag() const noexcept {
+double budget::by_own_lag() noexcept {
   const auto queue = std::clamp(empty_lag_ / 4, least_crowded_queue, most_crowded_queue);
-  return std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, careful_growth);
+  const auto factor = std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, careful_growth);
+  return sparing_the_rate(factor, round_lag_ > 2 * (empty_lag_ + queue));
 }
 
+/// No more than is good for each that was heard of lately.
 double budget::by_realtime() noexcept {
-  const auto aim = std::max(empty_latency_ / 3, least_rise);
-  const auto over = smooth_ - empty_latency_ - aim;
-  if (over <= duration::zero()) return 1.0 + (careful_growth - 1.0) * std::min(1.0, share_of(-over, aim));
-  // What has no queue of its own makes nobody wait.
-  if (round_lag_ <= empty_lag_ + aim / 2) return 1.0;
-  // Nor is latency bought with the rate: where less under way costs much of it, somebody else is to blame, as the
-  // host's own processors may be. Only when things stay bad the way must have become a slower one.
-  if (rate_ < kept_rate * best_rate()) {
-    if (smooth_ > 2 * empty_latency_ - aim) fastest_ = {forgetting * fastest_[0], forgetting * fastest_[1]};
-    return 1.0;
+  auto factor = careful_growth;
+  bool news = false;
+  bool much_too_slow = false;
+  for (auto& each : heard_) {
+    if (!each.guides(now_)) continue;
+    news |= std::exchange(each.unheeded, false);
+    const auto aim = std::max(each.empty / 3, least_rise);
+    const auto over = each.smooth - each.empty - aim;
+    if (over <= duration::zero()) {
+      factor = std::min(factor, 1.0 + (careful_growth - 1.0) * std::min(1.0, share_of(-over, aim)));
+    } else if (round_lag_ <= empty_lag_ + aim / 2) {
+      factor = std::min(factor, 1.0); // what has no queue of its own makes nobody wait
+    } else {
+      factor = std::min(factor, std::max(most_shrinking, 1.0 - share_of(over, round_lag_)));
+      much_too_slow |= each.smooth > 2 * each.empty - aim;
+    }
   }
-  return std::max(most_shrinking, 1.0 - share_of(over, round_lag_));
+  return news ? sparing_the_rate(factor, much_too_slow) : 1.0;
+}
+
+/// Latency is not bought with the rate: where less under way costs much of it, somebody else is to blame, as the host's
+/// own processors may be. Only when things stay bad the way must have become a slower one.
+double budget::sparing_the_rate(double factor, bool much_too_slow) noexcept {
+  if (factor >= 1.0 || rate_ >= kept_rate * fair_rate()) return factor;
+  if (much_too_slow) fastest_ = {forgetting * fastest_[0], forgetting * fastest_[1]};
+  return 1.0;
 }
 
 void budget::expire(time_point now) noexcept {

@@ -3,11 +3,13 @@
 // stays short (by the rule of FAST TCP: Wei, Jin, Low, Hegde, "FAST TCP: motivation, architecture, algorithms,
 // performance", 2006). While realtime traffic is about, its latency decides, which a network that puts it first keeps
 // low whatever bulk has under way. What both would be on an empty way is not guessed but tried: for some milliseconds,
-// every few seconds, next to nothing is under way. Pure logic: no I/O, no clock. One thread owns it.
+// every few seconds, next to nothing is under way. What others on the host carry, and how their realtime traffic fares,
+// their board tells: it counts as if it were of this process, the rail is shared with those that carry bulk, and all
+// keep the way empty at the same moments. Pure logic: no I/O, no clock. One thread owns it.
 #pragma once
 
 #include "lane/flight.hpp"
-#include "lane/realtime_signal.hpp"
+#include "lane/host_board.hpp"
 
 #include <algorithm>
 #include <array>
@@ -40,7 +42,9 @@ public:
   static constexpr duration longest_patience = std::chrono::milliseconds(500);
 
   /// `fixed`: it does not learn, but stays at so many bytes; 0: it learns.
-  explicit budget(std::uint64_t fixed) noexcept : fixed_(fixed), limit_(fixed > 0 ? fixed : least_quiet) {}
+  /// `board`: of the host; null: nobody's realtime traffic counts, and nobody else carries bulk.
+  explicit budget(std::uint64_t fixed, host_board* board = nullptr) noexcept
+      : fixed_(fixed), board_(board), limit_(fixed > 0 ? fixed : least_quiet) {}
 
   /// A channel whose bytes count from now on; it must be removed before its end.
   void add(flight& of) { flights_.push_back(&of); }
@@ -48,8 +52,8 @@ public:
 
   /// Whether realtime traffic that was seen at `last` is still about.
   [[nodiscard]] static bool crowded(time_point last, time_point now) noexcept;
-  /// The time of what follows, and how realtime traffic fares.
-  void advance(time_point now, const realtime_signal& realtime) noexcept;
+  /// The time of what follows; looks at the board now and then.
+  void advance(time_point now) noexcept;
   /// Whether a quantum may be released now.
   [[nodiscard]] bool open() const noexcept { return bytes_ == 0 || bytes_ + quantum() <= limit_; }
   /// What may be released now.
@@ -78,18 +82,39 @@ public:
 private:
   void end_round() noexcept;
   [[nodiscard]] double while_quiet() const noexcept;
-  [[nodiscard]] double by_own_lag() const noexcept;
+  [[nodiscard]] double by_own_lag() noexcept;
   [[nodiscard]] double by_realtime() noexcept;
-  void hear(const realtime_signal& realtime) noexcept;
+  [[nodiscard]] double sparing_the_rate(double factor, bool much_too_slow) noexcept;
+  void look_at_board() noexcept;
   void measure(std::uint64_t bytes, time_point now) noexcept;
   [[nodiscard]] std::uint64_t least() const noexcept;
-  [[nodiscard]] double best_rate() const noexcept { return std::max(fastest_[0], fastest_[1]); }
+  /// Of the best rate of late, what it is to have beside others.
+  [[nodiscard]] double fair_rate() const noexcept { return share_ * std::max(fastest_[0], fastest_[1]); }
+  [[nodiscard]] std::uint64_t part_of(std::uint64_t bytes) const noexcept;
   void set_limit(std::uint64_t wanted) noexcept;
   [[nodiscard]] bool probe_is_due() const noexcept;
   void probe() noexcept;
+  void probed(duration lag) noexcept;
+  void stop_probe() noexcept;
   void end_probe() noexcept;
 
+  /// How the realtime traffic of one entry of the board fares.
+  struct heard {
+    host_board::latency told; ///< last
+    duration smooth{};        ///< of that, over some times
+    duration empty{};         ///< on an empty way; zero: not known
+    std::uint32_t probed = 0; ///< how often it was told in the probe
+    bool unheeded = false;    ///< the limit does not follow it yet
+
+    void hear(const host_board::latency& news) noexcept;
+    void probe(duration typical) noexcept;
+    [[nodiscard]] bool lately(time_point now) const noexcept;
+    /// The limit can follow it.
+    [[nodiscard]] bool guides(time_point now) const noexcept;
+  };
+
   const std::uint64_t fixed_;
+  host_board* const board_;
   std::uint64_t limit_;
   std::uint64_t bytes_ = 0;
   std::vector<flight*> flights_;
@@ -110,22 +135,22 @@ private:
   time_point turned_{};
 
   bool crowded_ = false;
-  realtime_signal::latency realtime_;         ///< what was heard last
-  duration smooth_{};                         ///< of that, over some times
-  bool unheeded_ = false;                     ///< the limit does not follow it yet
+  std::array<heard, board_page::most_entries> heard_{};
+  time_point looked_at_{};                    ///< at the board
+  double share_ = 1.0;                        ///< of the rail, among those on the host that carry bulk
+  bool others_probe_ = false;                 ///< and keep the way empty
   std::uint64_t other_limit_ = first_crowded; ///< the one of the other time, crowded or quiet
 
   // The probe: the way is kept empty.
   static constexpr std::uint32_t probe_marks = 8;
   bool probing_ = false;
+  bool announced_ = false;                   ///< on the board: others keep the way empty too
   std::uint64_t resumes_at_ = 0;             ///< the limit of before
   time_point probed_at_{};                   ///< when the last one began
   time_point latency_at_{};                  ///< when the last one ended that heard of realtime traffic
   std::array<duration, probe_marks> lags_{}; ///< seen in it
   std::uint32_t lag_count_ = 0;
-  std::uint32_t heard_count_ = 0; ///< of realtime latencies, in it
-  duration empty_lag_{};          ///< what it found; zero: nothing yet
-  duration empty_latency_{};
+  duration empty_lag_{}; ///< what it found; zero: nothing yet
 };
 
 } // namespace weft::lanes

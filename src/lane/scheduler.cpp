@@ -47,7 +47,7 @@ void scheduler::remove(lane on, flow& sender) noexcept {
 
 void scheduler::advance(time_point now) noexcept {
   now_ = now;
-  if (signal_ != nullptr) under_way_.advance(now, *signal_);
+  under_way_.advance(now);
   if (!under_way_.open()) under_way_.expire(now);
 }
 

@@ -25,11 +25,22 @@ TEST_CASE_TEMPLATE("a request of every lane is answered with the bytes of its ha
 
 TEST_CASE_TEMPLATE("bulk makes room for realtime messages alone, not for a link that is opened", Kind, in_threads,
                    in_processes) {
-  rig<Kind> with;
+  rig<Kind> with({}, {{"host.share", "off"}});
   CHECK(with.ask("echo") == "echo");
   CHECK_FALSE(with.client.snapshot().budget.crowded);
   soon(with.link.request(bytes_of("echo"), {.lane = lane::realtime}, asio::use_future));
   CHECK(with.client.snapshot().budget.crowded);
+}
+
+TEST_CASE_TEMPLATE("bulk makes room for the realtime messages of other fabrics of the host, if they share", Kind,
+                   in_threads, in_processes) {
+  rig<Kind> with({.values = {{"host.share", "off"}}});
+  auto beside = fabric::open(configured({{"host.share", "user"}})).value();
+  auto alone = fabric::open(configured({{"host.share", "off"}})).value();
+  CHECK(with.ask("echo") == "echo");
+  soon(with.link.request(bytes_of("echo"), {.lane = lane::realtime}, asio::use_future));
+  CHECK(beside.snapshot().budget.crowded);
+  CHECK_FALSE(alone.snapshot().budget.crowded);
 }
 
 TEST_CASE_TEMPLATE("an empty request gets an empty answer", Kind, in_threads, in_processes) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <vector>
 
@@ -19,24 +20,44 @@ duration time_of(std::uint64_t bytes, double rate) {
   return std::chrono::nanoseconds(static_cast<std::int64_t>(1e9 * static_cast<double>(bytes) / rate));
 }
 
-/// One wire behind one budget: bulk as much as it lets go, and a realtime message now and then.
+/// Somebody who sends bulk, with a place on the host's board.
+struct sender {
+  sender(board_page& page, std::size_t entry) : board(page, entry) { under_way.add(channel); }
+
+  host_board board;
+  budget under_way{0, &board};
+  flight channel;
+  std::uint64_t carried = 0;
+  bool busy = true;
+};
+
+/// One wire behind one budget, or several: bulk as much as they let go, and a realtime message now and then, of the
+/// first, or of a process that sends no bulk.
 struct way {
-  explicit way(double gigabits, duration realtime = 500us, bool first = false)
-      : rate(gigabits * 1e9 / 8), realtime_every(realtime), realtime_first(first) {
-    under_way.add(channel);
+  explicit way(double gigabits, duration realtime = 500us, bool first = false, std::size_t processes = 1)
+      : rate(gigabits * 1e9 / 8), realtime_every(realtime), realtime_first(first), apart(page, processes) {
+    page.used = static_cast<std::uint32_t>(processes + (processes > 1 ? 1 : 0));
+    for (std::size_t i = 0; i < processes; ++i) senders.emplace_back(page, i);
   }
 
   double rate;                ///< bytes per second
   duration round_trip = 30us; ///< of an empty way
   duration realtime_every;    ///< zero: none
   bool realtime_first;        ///< the network lets it pass what waits
-  budget under_way{0};
-  flight channel;
-  realtime_signal signal;
+  board_page page;
+  host_board apart; ///< of a process without bulk
+  std::deque<sender> senders;
+  budget& under_way() { return senders.front().under_way; }
+  flight& channel() { return senders.front().channel; }
+  host_board& board() { return senders.size() > 1 ? apart : senders.front().board; }
 
   time_point now = time_point{} + 1h;
-  time_point free_at{};                              ///< when the wire has nothing more to send
-  std::multimap<time_point, std::uint64_t> landings; ///< by when they are known: marks
+  time_point free_at{}; ///< when the wire has nothing more to send
+  struct landing {
+    sender* of;
+    std::uint64_t marks;
+  };
+  std::multimap<time_point, landing> landings; ///< by when they are known
   time_point next_message = now;
   std::multimap<time_point, duration> arrivals; ///< of messages: how long each took
   std::uint64_t carried = 0;
@@ -45,6 +66,7 @@ struct way {
   void run(duration length) {
     const auto end = now + length;
     carried = 0;
+    for (auto& each : senders) each.carried = 0;
     latencies.clear();
     while (now < end) {
       fill();
@@ -53,16 +75,17 @@ struct way {
       if (!arrivals.empty()) next = std::min(next, arrivals.begin()->first);
       now = std::max(now, std::min(next, end));
       while (!landings.empty() && landings.begin()->first <= now) {
-        under_way.landed(channel, landings.begin()->second, now);
+        const auto [of, marks] = landings.begin()->second;
+        of->under_way.landed(of->channel, marks, now);
         landings.erase(landings.begin());
       }
       while (!arrivals.empty() && arrivals.begin()->first <= now) {
-        signal.sample(arrivals.begin()->second, now);
+        board().sample(arrivals.begin()->second, now);
         latencies.push_back(arrivals.begin()->second);
         arrivals.erase(arrivals.begin());
       }
       if (realtime_every > 0us && next_message <= now) {
-        signal.seen(now);
+        board().seen(now);
         const auto waits = realtime_first ? 0ns : std::max<duration>(free_at - now, 0ns);
         const auto takes = waits + time_of(4096, rate) + round_trip;
         free_at = std::max(free_at, now) + time_of(4096, rate);
@@ -73,15 +96,25 @@ struct way {
   }
 
   void fill() {
-    under_way.advance(now, signal);
-    while (under_way.open()) {
-      const auto part = std::min(under_way.quantum(), under_way.room());
-      const bool marked = under_way.marks(channel, part);
-      under_way.released(channel, part, marked, now);
-      free_at = std::max(free_at, now) + time_of(part, rate);
-      carried += part;
-      if (marked) landings.emplace(free_at + round_trip, channel.marks());
+    for (auto& each : senders) each.under_way.advance(now);
+    for (bool any = true; any;) { // a part each, in turn
+      any = false;
+      for (auto& each : senders) any |= send_part(each);
     }
+  }
+
+  bool send_part(sender& from) {
+    auto& to = from.under_way;
+    if (!to.open() || !from.busy) return false;
+    from.board.bulk_sent(now);
+    const auto part = std::min(to.quantum(), to.room());
+    const bool marked = to.marks(from.channel, part);
+    to.released(from.channel, part, marked, now);
+    free_at = std::max(free_at, now) + time_of(part, rate);
+    carried += part;
+    from.carried += part;
+    if (marked) landings.emplace(free_at + round_trip, landing{&from, from.channel.marks()});
+    return true;
   }
 
   [[nodiscard]] double used(duration length) const {
@@ -138,16 +171,16 @@ TEST_CASE("on a way that lets realtime pass bulk has all the rest") {
 TEST_CASE("realtime traffic that begins beside a full queue, and ends") {
   way over(10, 0us);
   over.run(300ms);
-  CHECK(over.under_way.state().limit >= 256 * 1024);
+  CHECK(over.under_way().state().limit >= 256 * 1024);
   over.realtime_every = 500us;
   over.next_message = over.now;
   over.run(100ms);
-  CHECK(over.under_way.state().crowded);
+  CHECK(over.under_way().state().crowded);
   over.run(200ms);
   CHECK(over.typical() < 1.7 * over.reachable());
   over.realtime_every = 0us;
   over.run(1300ms);
-  CHECK_FALSE(over.under_way.state().crowded);
+  CHECK_FALSE(over.under_way().state().crowded);
   over.run(100ms);
   CHECK(over.used(100ms) > 0.98);
 }
@@ -162,14 +195,33 @@ TEST_CASE("a way that becomes slower is learned anew") {
   CHECK(over.typical() < 1.7 * over.reachable());
 }
 
+TEST_CASE("bulk of one process makes room for the realtime traffic of another, and shares the way with its like") {
+  for (const auto processes : {2U, 4U, 8U}) {
+    for (const auto rate : {2.0, 10.0, 100.0}) {
+      CAPTURE(processes);
+      CAPTURE(rate);
+      way over(rate, 500us, false, processes);
+      over.run(2s);
+      over.run(2s);
+      CHECK(over.used(2s) > 0.85);
+      CHECK(over.typical() <
+            1.7 * (over.empty() +
+                   std::chrono::duration<double>(time_of(processes * budget::least_crowded, over.rate)).count()));
+      for (const auto& each : over.senders) {
+        CHECK(static_cast<double>(each.carried) > 0.5 * static_cast<double>(over.carried) / processes);
+      }
+    }
+  }
+}
+
 TEST_CASE("a fixed budget is kept, whoever is about") {
-  budget fixed{64 * 1024};
-  realtime_signal signal;
+  host_board board;
+  budget fixed{64 * 1024, &board};
   flight channel;
   fixed.add(channel);
   const auto now = time_point{} + 1h;
-  signal.seen(now);
-  fixed.advance(now, signal);
+  board.seen(now);
+  fixed.advance(now);
   std::uint64_t sent = 0;
   while (fixed.open()) {
     fixed.released(channel, fixed.quantum(), true, now);
@@ -256,14 +308,14 @@ TEST_CASE("what no mark stands behind is not counted, so that a little on each o
 }
 
 TEST_CASE("beside realtime traffic something of what a channel has is marked always") {
-  budget under_way{0};
+  host_board board;
+  budget under_way{0, &board};
   flight channel;
   under_way.add(channel);
   const auto now = time_point{} + 1h;
-  realtime_signal signal;
   CHECK_FALSE(under_way.marks(channel, 4096));
-  signal.seen(now);
-  under_way.advance(now, signal);
+  board.seen(now);
+  under_way.advance(now);
   CHECK(under_way.marks(channel, 4096));
   under_way.released(channel, 4096, true, now);
   CHECK_FALSE(under_way.marks(channel, 2048));
@@ -289,7 +341,7 @@ TEST_CASE("a long way is no silent one") {
   over.round_trip = 80ms;
   over.run(10s);
   over.run(10s);
-  CHECK_FALSE(over.channel.parked());
+  CHECK_FALSE(over.channel().parked());
   CHECK(over.used(10s) > 0.7);
 }
 
@@ -298,5 +350,5 @@ TEST_CASE("a queue that stands for long is not taken for the way") {
   over.run(60s);
   CHECK(over.free_at - over.now < 20ms);
   CHECK(over.used(60s) > 0.97);
-  CHECK(over.under_way.state().limit <= 4 * 1024 * 1024);
+  CHECK(over.under_way().state().limit <= 4 * 1024 * 1024);
 }

@@ -19,7 +19,7 @@ wire::hello greeting_of(const node& from, id128 session) {
 
 endpoint::side::side(endpoint& owner, std::span<const lane> lanes, bool dialled)
     : in(owner),
-      rail(lanes::policies_of(owner.node_.in.limits), owner.node_.in.limits.lane_budget.value(), &owner.signal_),
+      rail(lanes::policies_of(owner.node_.in.limits), owner.node_.in.limits.lane_budget.value(), &owner.board_),
       engine(*this, rail, owner.node_.in.limits, lanes, dialled) {}
 
 void endpoint::side::operation_arrived(const links::incoming& begun) {
@@ -118,7 +118,7 @@ void endpoint::settle() {
   // Twice: what completes on one side may start something on the other.
   for (auto* one : {&realtime_, &others_, &realtime_, &others_}) {
     one->engine.flush();
-    if (one == &realtime_) signal_.seen(node_.in.time.now());
+    if (one == &realtime_) board_.seen(node_.in.time.now());
     one->rail.advance(node_.in.time.now());
     // Slices leave whole or in parts.
     do one->rail.run(node_.in.random.chance(0.5) ? plenty : 1 + node_.in.random.below(200'000));

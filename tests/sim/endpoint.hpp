@@ -128,7 +128,7 @@ private:
   end_pointer session_end_;
   end_pointer offered_; ///< a new connection of the session, while it replaces the old one
   std::uint64_t session_attempt_ = 0;
-  lanes::realtime_signal signal_;
+  lanes::host_board board_;
   side realtime_;
   side others_;
   std::array<slot, wire::place_count> slots_;

@@ -34,8 +34,9 @@ struct bench_arguments {
   std::uint64_t checkpoint = 0;
   std::vector<std::string> lanes = {"realtime:size=4KiB,rate=2000/s", "bulk:size=4MiB,streams=8"};
   bool naive = false;
-  std::string change; ///< of settings in the middle of a mixed phase; empty: none
-  std::string admin;  ///< serve: path of a socket for `weft lanes`; empty: none
+  bool processes = false; ///< mixed: the paced loads in a process of their own
+  std::string change;     ///< of settings in the middle of a mixed phase; empty: none
+  std::string admin;      ///< serve: path of a socket for `weft lanes`; empty: none
   std::chrono::nanoseconds phase = std::chrono::milliseconds{150};
   std::uint32_t cycles = 10;
   std::uint32_t repeat = 5;

@@ -87,6 +87,8 @@ void add_mixed_options(CLI::App& command, command_line& line) {
                   "500ms:bulk.limit=400Mb/s, with --phase 1s")
       ->type_name("TIME:LANE.KEY=VALUE,...");
   command.add_flag("--naive", arguments.naive, "also with lanes off, to see what they are good for");
+  command.add_flag("--processes", arguments.processes,
+                   "requests at a rate in one process, transfers in another, as those of a server beside a trainer");
   command.add_option("--phase", line.phase, "of one load after the other (default 150ms)")->type_name("DURATION");
   command.add_option("--cycles", arguments.cycles, "turns of the phases in a repeat")
       ->check(CLI::Range(1, 100000))

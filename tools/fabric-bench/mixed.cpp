@@ -1,6 +1,7 @@
 // The phases and their loads.
 #include "fabric-bench/mixed.hpp"
 
+#include "fabric-bench/companion.hpp"
 #include "fabric-bench/pattern.hpp"
 #include "fabric-bench/plot.hpp"
 #include "fabric-bench/transfer_load.hpp"
@@ -8,6 +9,8 @@
 #include <weft/units.hpp>
 
 #include <fmt/format.h>
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -21,6 +24,9 @@ using clock = std::chrono::steady_clock;
 
 /// How often bytes are looked at, for the longest gap between them.
 constexpr auto look_interval = std::chrono::milliseconds{2};
+
+/// What the second process tells when all went well.
+constexpr std::string_view done_word = "done";
 
 /// A fabric, its link, and memory for the transfers.
 struct arm {
@@ -91,8 +97,8 @@ result<config> with_lanes(config settings, const std::vector<lane_plan>& plans) 
 class measurement {
 public:
   measurement(const bench_arguments& arguments, std::vector<lane_plan> plans, std::optional<mixed_change> change,
-              interrupt& signals)
-      : arguments_(arguments), plans_(std::move(plans)), change_(std::move(change)), signals_(signals) {}
+              interrupt& signals, companion* other)
+      : arguments_(arguments), plans_(std::move(plans)), change_(std::move(change)), signals_(signals), other_(other) {}
 
   /// `server`: null where it is another process.
   result<void> open(const config& laned, const config& naive, const std::string& address, fabric* server) {
@@ -127,6 +133,16 @@ public:
     return {};
   }
 
+  /// What the second process does: the paced loads of each phase that it is told, until it is told no more.
+  void serve() {
+    while (const auto told = other_->hear()) {
+      mixed_cells::value_type cells(plans_.size());
+      const auto done = run(static_cast<mixed_phase>(told->front()), cells);
+      for (std::size_t i = 0; i < cells.size(); ++i) other_->put(i, cells[i]);
+      if (!other_->tell(done ? done_word : done.error().message())) return;
+    }
+  }
+
 private:
   struct running {
     std::shared_ptr<request_load> requests;
@@ -157,16 +173,41 @@ private:
     std::vector<running> loads(plans_.size());
     std::uint64_t first_offset = 0;
     const auto begin = clock::now();
+    bool elsewhere = false;
     for (std::size_t i = 0; i < plans_.size(); ++i) {
-      if (takes_part(plans_[i], phase)) start(with, plans_[i], phase, first_offset, loads[i]);
+      const bool goes = takes_part(plans_[i], phase);
+      if (goes && is_mine(plans_[i])) start(with, plans_[i], phase, first_offset, loads[i]);
+      elsewhere |= goes && !is_mine(plans_[i]);
       first_offset += plans_[i].streams * plans_[i].size;
+    }
+    elsewhere &= other_ != nullptr && !other_->is_second();
+    if (elsewhere) {
+      const char told = static_cast<char>(phase);
+      if (const auto asked = other_->tell({&told, 1}); !asked) return asked;
     }
     const auto watched = watch(with, begin + warm_up(), begin + warm_up() + arguments_.phase, phase, cells);
     for (std::size_t i = 0; i < plans_.size(); ++i) {
       if (const auto ended = collect(loads[i], cells[i]); !ended) return ended;
     }
+    if (elsewhere) {
+      if (const auto heard = results_of_other(cells); !heard) return heard;
+    }
     if (!watched) return watched.error();
     return *watched ? result<void>{} : error{errc::cancelled, "mixed"};
+  }
+
+  [[nodiscard]] bool is_mine(const lane_plan& plan) const noexcept {
+    return other_ == nullptr || plan.paced() == other_->is_second();
+  }
+
+  result<void> results_of_other(std::vector<mixed_cell>& cells) {
+    const auto heard = other_->hear();
+    if (!heard) return heard.error();
+    if (*heard != done_word) return error{errc::os_failure, *heard};
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
+      if (!is_mine(plans_[i])) other_->add_to(i, cells[i]);
+    }
+    return {};
   }
 
   /// What of a phase is not counted, while the loads find their pace.
@@ -294,7 +335,21 @@ private:
   interrupt& signals_;
   std::vector<arm> arms_; ///< with lanes, and without
   fabric* server_ = nullptr;
+  companion* const other_; ///< null: this process does everything
 };
+
+/// The second process, to its end.
+void be_second(companion& other, const bench_arguments& arguments, std::vector<lane_plan> plans, const config& laned,
+               const config& naive, interrupt& signals) {
+  const auto address = other.hear();
+  if (!address) return;
+  for (auto& plan : plans) {
+    if (!plan.paced()) plan.streams = 0; // no memory for them
+  }
+  measurement measuring{arguments, std::move(plans), std::nullopt, signals, &other};
+  const auto opened = measuring.open(laned, naive, *address, nullptr);
+  if (other.tell(opened ? done_word : opened.error().message()) && opened) measuring.serve();
+}
 
 result<std::vector<std::uint32_t>> weights_of(const config& settings, const std::vector<lane_plan>& plans) {
   std::vector<std::uint32_t> weights;
@@ -382,6 +437,17 @@ result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, b
   if (!naive) return naive.error();
   const auto weights = weights_of(*laned, *plans);
   if (!weights) return weights.error();
+  std::optional<companion> other;
+  if (arguments.processes) {
+    auto started = companion::start(plans->size());
+    if (!started) return started.error();
+    other.emplace(std::move(*started));
+    if (other->is_second()) {
+      be_second(*other, arguments, *plans, *laned, *naive, signals);
+      ::_exit(0); // what the other has begun, its output say, is not ended here
+    }
+    report.notes.emplace_back("requests at a rate are sent by a process of their own, beside that of the transfers");
+  }
   std::optional<bench_server> server;
   auto address = arguments.address;
   if (address.empty()) {
@@ -408,9 +474,15 @@ result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, b
                                arguments.change, arguments.address)};
     }
   }
-  measurement measuring{arguments, *plans, std::move(change), signals};
+  measurement measuring{arguments, *plans, std::move(change), signals, other ? &*other : nullptr};
   if (const auto opened = measuring.open(*laned, *naive, address, server ? &server->on() : nullptr); !opened)
     return opened;
+  if (other) {
+    if (const auto told = other->tell(address); !told) return told;
+    const auto heard = other->hear();
+    if (!heard) return heard.error();
+    if (*heard != done_word) return error{errc::os_failure, *heard};
+  }
   std::vector<mixed_cells> repeats;
   if (const auto done = measuring.run(repeats); !done) return done;
   judge_mixed(arguments, *plans, *weights, repeats, report);

@@ -73,6 +73,28 @@ void show_host(command_context& context, const std::string& transport, advice& t
   context.document["memlock"] = host.memlock ? json(*host.memlock) : json(nullptr);
 }
 
+void show_sharing(command_context& context, advice& todo) {
+  const auto found = inspect_sharing(context.settings.configuration);
+  if (!context.json) {
+    if (found.page.empty()) {
+      fmt::print("host.share=off: bulk data makes no room for the realtime traffic of other processes\n");
+    } else if (found.why_not.empty()) {
+      fmt::print("host.share={}: {} fabrics are open, {} with realtime traffic and {} with bulk data in the last "
+                 "second ({})\n",
+                 found.with, found.fabrics, found.realtime, found.bulk, found.page);
+    } else {
+      fmt::print("host.share={}: does not work: {}\n", found.with, found.why_not);
+    }
+  }
+  if (!found.why_not.empty()) {
+    todo.push_back(fmt::format("bulk data makes no room for the realtime traffic of other processes on this host: {}; "
+                               "containers need a common /dev/shm and network namespace for it",
+                               found.why_not));
+  }
+  context.document["sharing"] = {{"with", found.with},         {"page", found.page}, {"fabrics", found.fabrics},
+                                 {"realtime", found.realtime}, {"bulk", found.bulk}, {"why_not", found.why_not}};
+}
+
 json to_json(const path_status& path) {
   auto lanes = json::array();
   for (const auto each : path.lanes) lanes.push_back(name(each));
@@ -129,6 +151,7 @@ result<void> doctor(command_context& context, const doctor_arguments& arguments)
   auto& configuration = context.settings.configuration;
   advice todo;
   show_host(context, configuration.get("transport").value(), todo);
+  show_sharing(context, todo);
   result<void> ended;
   auto peers = json::array();
   if (!arguments.peers.empty()) {

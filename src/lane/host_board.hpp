@@ -1,0 +1,155 @@
+// What the fabrics of one host tell each other, in an entry each: that there is realtime traffic, how it fares, who
+// carries bulk, and who keeps the way empty for a moment to measure it. So bulk of one process makes room for the
+// realtime traffic of another. The entries may lie in memory that processes share: whatever stands in those of others
+// is taken for a number and nothing else. Wait-free; its own entry is written by the fabric's threads, each its part.
+#pragma once
+
+#include "base/clock.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+namespace weft::lanes {
+
+struct alignas(64) board_entry {
+  using time_cell = std::atomic<duration::rep>;
+
+  time_cell seen = 0;                   ///< when there was realtime traffic, last
+  std::atomic<std::uint64_t> count = 0; ///< how often its latency was told
+  time_cell told = 0;                   ///< when, last
+  time_cell typical = 0;                ///< the median of the last samples
+  time_cell bulk = 0;                   ///< when bulk data was sent, last
+  time_cell empty_until = 0;            ///< it keeps the way empty until then
+  std::atomic<std::uint32_t> weight = 1;
+
+  void clear() noexcept {
+    for (auto* each : {&seen, &told, &typical, &bulk, &empty_until}) *each = 0;
+    count = 0;
+    weight = 1;
+  }
+};
+static_assert(board_entry::time_cell::is_always_lock_free && std::atomic<std::uint64_t>::is_always_lock_free);
+
+/// As it lies in memory.
+struct board_page {
+  static constexpr std::array<char, 8> right_magic = {'w', 'e', 'f', 't', 'p', 'a', 'g', 'e'};
+  static constexpr std::uint32_t right_version = 1;
+  static constexpr std::uint32_t most_entries = 64;
+
+  std::array<char, 8> magic = right_magic;
+  std::uint32_t version = right_version;
+  std::uint32_t entry_size = sizeof(board_entry);
+  std::atomic<std::uint32_t> used = 1; ///< entries that ever were in use, from the first on
+  std::array<board_entry, most_entries> entries{};
+};
+static_assert(std::is_standard_layout_v<board_page>);
+
+class host_board {
+public:
+  static constexpr std::uint32_t most_weight = 1000;
+
+  /// How long the messages of late took to arrive.
+  struct latency {
+    std::uint64_t count = 0; ///< how often it was told
+    time_point at{};         ///< when, last
+    duration typical{};      ///< the median of the last samples
+  };
+
+  /// Nobody but this fabric.
+  host_board() noexcept : page_(alone_), own_(0) {}
+  /// `own`: its entry. The page must outlive it.
+  host_board(board_page& page, std::size_t own) noexcept : page_(page), own_(own) {}
+  host_board(const host_board&) = delete;
+  host_board& operator=(const host_board&) = delete;
+
+  // On the realtime thread.
+  void seen(time_point now) noexcept { put(mine().seen, now.time_since_epoch()); }
+  /// One message took so long.
+  void sample(duration lag, time_point now) noexcept {
+    samples_[collected_++] = lag;
+    if (collected_ < samples_.size()) return;
+    collected_ = 0;
+    std::sort(samples_.begin(), samples_.end());
+    put(mine().typical, samples_[samples_.size() / 2 - 1]); // the lower one: what delays a single one is no queue
+    put(mine().told, now.time_since_epoch());
+    mine().count.store(mine().count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+  /// How far samples are to be apart: they cost a frame each.
+  [[nodiscard]] duration sample_every(time_point now) noexcept {
+    if (now - looked_at_ >= std::chrono::milliseconds(1)) {
+      looked_at_ = now;
+      const auto all = entries();
+      beside_bulk_ = std::any_of(all.begin(), all.end(), [now](const auto& each) {
+        return now - past(each.bulk, now) < std::chrono::milliseconds(100);
+      });
+    }
+    return beside_bulk_ ? std::chrono::microseconds(250) : std::chrono::milliseconds(5);
+  }
+
+  // On any other of the fabric's.
+  void bulk_sent(time_point now) noexcept { put(mine().bulk, now.time_since_epoch()); }
+  void keep_empty(time_point until) noexcept { put(mine().empty_until, until.time_since_epoch()); }
+  void weigh(std::uint32_t weight) noexcept { mine().weight.store(weight, std::memory_order_relaxed); }
+
+  // About all of them, by any thread. Times are never later than `now`.
+  [[nodiscard]] std::size_t size() const noexcept { return entries().size(); }
+  [[nodiscard]] std::size_t own() const noexcept { return own_; }
+  [[nodiscard]] time_point last_seen(std::size_t entry, time_point now) const noexcept {
+    return past(page_.entries[entry].seen, now);
+  }
+  [[nodiscard]] time_point last_seen(time_point now) const noexcept {
+    time_point last{};
+    for (const auto& each : entries()) last = std::max(last, past(each.seen, now));
+    return last;
+  }
+  [[nodiscard]] latency latency_of(std::size_t entry, time_point now) const noexcept {
+    const auto count = page_.entries[entry].count.load(std::memory_order_acquire);
+    const auto typical =
+        std::clamp<duration>(get(page_.entries[entry].typical), duration::zero(), std::chrono::seconds(1));
+    return {count, past(page_.entries[entry].told, now), typical};
+  }
+  [[nodiscard]] time_point bulk_was_sent(std::size_t entry, time_point now) const noexcept {
+    return past(page_.entries[entry].bulk, now);
+  }
+  [[nodiscard]] bool keeps_empty(std::size_t entry, time_point now) const noexcept {
+    return get(page_.entries[entry].empty_until) > now.time_since_epoch();
+  }
+  [[nodiscard]] std::uint32_t weight_of(std::size_t entry) const noexcept {
+    return std::clamp(page_.entries[entry].weight.load(std::memory_order_relaxed), 1U, most_weight);
+  }
+
+private:
+  static void put(board_entry::time_cell& to, duration value) noexcept {
+    to.store(value.count(), std::memory_order_relaxed);
+  }
+  static duration get(const board_entry::time_cell& from) noexcept {
+    return duration(from.load(std::memory_order_relaxed));
+  }
+  /// What lies far ahead is nobody's clock, and never was.
+  static time_point past(const board_entry::time_cell& from, time_point now) noexcept {
+    const time_point at(get(from));
+    return at > now + std::chrono::seconds(1) || at < time_point{} ? time_point{} : std::min(at, now);
+  }
+
+  [[nodiscard]] board_entry& mine() noexcept { return page_.entries[own_]; }
+  [[nodiscard]] std::span<const board_entry> entries() const noexcept {
+    const auto used = page_.used.load(std::memory_order_relaxed);
+    return std::span(page_.entries).first(std::clamp<std::size_t>(used, own_ + 1, board_page::most_entries));
+  }
+
+  board_page alone_;
+  board_page& page_;
+  const std::size_t own_;
+
+  // The realtime thread's.
+  std::array<duration, 4> samples_{};
+  std::size_t collected_ = 0;
+  time_point looked_at_{};
+  bool beside_bulk_ = false;
+};
+
+} // namespace weft::lanes
