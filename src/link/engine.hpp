@@ -99,7 +99,8 @@ public:
   void name_memory(bool named) noexcept { names_memory_ = named; }
 
   // Operations of this end.
-  /// Returns 0 when it ended during the call (queue_full): `owner` has been completed then.
+  /// Returns 0 when it has ended already: queue_full, too_large, or the link has. `owner` is completed at the end of
+  /// the batch, as always.
   operation_id start(operation_request&& asked, std::unique_ptr<completion> owner);
   /// Ends it with `reason` after its fence. An unknown id has ended already.
   void cancel(operation_id id, errc reason);
@@ -237,7 +238,10 @@ private:
   [[nodiscard]] bool carries_realtime() const noexcept;
   void message_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void request_arrived(const wire::frame_header& header, std::span<const std::byte> body);
-  bool refuse_request(operation_id id, const wire::request& terms);
+  [[nodiscard]] bool acknowledges() const noexcept;
+  [[nodiscard]] result<memory::granted_list> decode_grant(std::span<const std::byte> body, std::uint64_t length) const;
+  void keep_grant(operation& op, const memory::granted_list& granted) noexcept;
+  bool refuse_request(operation_id id, const wire::request& terms, const memory::granted_list& granted);
   void grant_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void response_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void progress_arrived(const wire::frame_header& header, std::span<const std::byte> body);
@@ -316,6 +320,7 @@ private:
   std::uint32_t ours_begun_ = 0;
   std::uint64_t ours_bytes_ = 0;
   std::uint32_t theirs_begun_ = 0;
+  std::uint64_t granted_pieces_ = 0; ///< that are kept, of all operations
   engine_counters counters_;
   time_point sampled_at_{};       ///< realtime: when the message whose arrival is measured left
   std::uint64_t sample_mark_ = 0; ///< its mark; 0: it has arrived

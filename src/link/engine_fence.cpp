@@ -11,7 +11,7 @@ void engine::stop(operation& op, const error& why) {
   op.ending.code = why.code();
   op.ending.where = why.where();
   op.ending.maybe_executed = op.ours;
-  op.ending.bytes = op.in ? op.in->verified_bytes : 0;
+  op.ending.bytes = op.verified_bytes();
   const bool moved = op.now == phase::moving;
   // Whoever writes here hears of it at once, before it may use another channel.
   if (op.ours && !op.answered) {
@@ -139,6 +139,7 @@ void engine::want_channels(lane_state& on) {
 
 void engine::channel_up(wire::place at, path::channel& opened) {
   auto& state = channel_of(at);
+  if (!acknowledges()) return broken("channels without acknowledgements");
   state.channel = &opened;
   state.wanted = state.closing = false;
   state.last_epoch = opened.epoch();

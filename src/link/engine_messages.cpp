@@ -10,6 +10,8 @@ namespace {
 /// Messages after which the peer is told that they arrived, even when nothing else goes there: half of the smallest
 /// window that a peer may have.
 constexpr std::uint32_t acknowledge_after = 8;
+/// Of granted memory, over all operations of a link's engine: 24 bytes each, and a run of thousands takes a peer 30.
+constexpr std::uint64_t most_kept_pieces = 1 << 20;
 
 } // namespace
 
@@ -140,13 +142,10 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   const bool from_peer = (header.transfer & ~id_bit_) != 0 && (header.transfer >> 63) != (id_bit_ >> 63);
   if (!from_peer || find(header.transfer) != nullptr) return broken("request under an id that is not free");
   if (state_of(terms->carries) == nullptr) return broken("request for a lane of another thread");
-  // An honest peer acknowledges as it goes: one that only asks would have its answers kept without end.
-  if (outbox_.size() > limits_.message_window + 4 * std::size_t{limits_.operations_max}) {
-    return broken("requests without acknowledgements");
-  }
-  auto granted = wire::decode_grant(in.take(terms->grant_length), terms->length);
+  if (!acknowledges()) return broken("requests without acknowledgements");
+  auto granted = decode_grant(in.take(terms->grant_length), terms->length);
   if (!granted) return broken(granted.error().where());
-  if (refuse_request(header.transfer, *terms)) return;
+  if (refuse_request(header.transfer, *terms, *granted)) return;
 
   auto& op = add(header.transfer);
   ++theirs_begun_;
@@ -155,6 +154,7 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   op.now = phase::asked;
   op.terms = *terms;
   op.slices = {terms->length, terms->slice_size};
+  keep_grant(op, *granted);
   op.granted = std::move(*granted);
   op.ending.verified = terms->verify;
   op.stall = limits_.stall_default;
@@ -165,9 +165,29 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   host_.operation_arrived({op.id, *terms, in.rest(), deadline});
 }
 
-bool engine::refuse_request(operation_id id, const wire::request& terms) {
+/// An honest peer acknowledges as it goes: another one would have what it is told kept without end.
+bool engine::acknowledges() const noexcept {
+  return outbox_.size() <= limits_.message_window + 4 * std::size_t{limits_.operations_max};
+}
+
+/// Only channels that write unasked look at what a grant names.
+result<memory::granted_list> engine::decode_grant(std::span<const std::byte> body, std::uint64_t length) const {
+  return names_memory_ ? wire::decode_grant(body, length) : memory::granted_list();
+}
+
+void engine::keep_grant(operation& op, const memory::granted_list& granted) noexcept {
+  op.granted_pieces = granted.pieces();
+  granted_pieces_ += op.granted_pieces;
+}
+
+bool engine::refuse_request(operation_id id, const wire::request& terms, const memory::granted_list& granted) {
   // Twice what a peer may have outstanding: those that have ended there may not have ended here yet.
   const auto limit = 2 * std::uint64_t{limits_.operations_max};
+  if (granted_pieces_ + granted.pieces() > most_kept_pieces) {
+    push_response(id, errc::limit_exceeded, fmt::format("{} pieces of memory are granted already", granted_pieces_), {},
+                  false);
+    return true;
+  }
   if (theirs_begun_ < limit && terms.length <= 2 * limits_.operations_bytes.value()) return false;
   push_response(id, errc::limit_exceeded, fmt::format("{} operations of this peer are outstanding", theirs_begun_), {},
                 false);
@@ -178,8 +198,15 @@ void engine::grant_arrived(const wire::frame_header& header, std::span<const std
   auto* op = find(header.transfer);
   if (op == nullptr || !op->ours || !op->out || op->now != phase::asked) return;
   if (header.argument == 0) return broken("grant without a window");
-  auto granted = wire::decode_grant(body, op->slices.length);
+  auto granted = decode_grant(body, op->slices.length);
   if (!granted) return broken(granted.error().where());
+  if (granted_pieces_ + granted->pieces() > most_kept_pieces) {
+    return stop(*op,
+                error(errc::limit_exceeded, fmt::format("the peer has granted {} pieces of memory already, at most "
+                                                        "{} are kept; write longer pieces, or fewer at once",
+                                                        granted_pieces_, most_kept_pieces)));
+  }
+  keep_grant(*op, *granted);
   op->out->granted = std::move(*granted);
   op->now = phase::moving;
   op->last_progress = now_;

@@ -226,6 +226,7 @@ void engine::finish(operation& op) {
     --ours_begun_;
     ours_bytes_ -= op.slices.length;
   }
+  granted_pieces_ -= op.granted_pieces;
   ++counters_.operations_ended;
   auto node = operations_.extract(op.id);
   if (spare_.size() == most_spare) return;

@@ -3,6 +3,11 @@
 #include "link/engine.hpp"
 
 namespace weft::links {
+namespace {
+
+constexpr std::uint64_t few_refusals = 16;
+
+} // namespace
 
 void engine::open_receiver(operation& op, memory::piece_list pieces, std::uint64_t window) {
   auto& in = op.in.emplace();
@@ -102,7 +107,10 @@ void engine::check_slice(operation& op, const wire::frame_header& header, std::u
   const bool refused = op.terms.verify == verify_mode::slice && crc != header.body_crc;
   if (refused) {
     ++counters_.slices_refused;
-    ++op.ending.refused;
+    // Every slice may be bad once, before the sender hears of the first; then it gives the transfer up.
+    if (++op.ending.refused > 2 * std::uint64_t{op.slices.count()} + few_refusals) {
+      return broken("slices that fail their check without end");
+    }
   } else {
     in.verified.set(header.index);
     const auto length = op.slices.length_of(header.index);

@@ -39,9 +39,9 @@ void engine::make_ready(operation& op) {
   if (may) rail_.ready(state.on, state);
 }
 
-/// A slice may go to a channel that is not too slow, once the peer has fenced what carried slices in its
-/// place before; and one that asks
-/// nobody where its bytes go, once the peer has said that it knows the channel: behind what it stopped before that.
+/// A slice may go to a channel that is not too slow, once the peer has fenced what carried slices in its place before;
+/// and one that asks nobody where its bytes go, once the peer has said that it knows the channel: behind what it
+/// stopped before that.
 bool engine::may_send(const channel_state& over) noexcept {
   if (over.channel == nullptr || over.closing || over.stranded || over.under_way.parked()) return false;
   return !over.one_sided || over.up_there >= over.channel->epoch();
@@ -216,6 +216,7 @@ void engine::slices_verified(operation& op, const wire::slice_range& range) {
     if (index >= out.next) return broken("progress of slices that were never sent");
     if (!out.verified.set(index)) continue;
     no_longer_unverified(op, index);
+    out.verified_bytes += op.slices.length_of(index);
     counts_of(op).bytes_delivered += op.slices.length_of(index);
   }
   op.last_progress = now_;

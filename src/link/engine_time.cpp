@@ -31,8 +31,10 @@ void engine::expired(operation& op) {
     return force_fence(op);
   }
   if (op.deadline <= now_) {
-    return stop(op, error(errc::deadline_exceeded, fmt::format("{} of {} bytes were verified",
-                                                               op.in ? op.in->verified_bytes : 0, op.slices.length)));
+    const bool moves = op.terms.kind != wire::operation_kind::request;
+    return stop(op, error(errc::deadline_exceeded,
+                          moves ? fmt::format("{} of {} bytes were verified", op.verified_bytes(), op.slices.length)
+                                : std::string("there was no answer in time")));
   }
   const auto silent_until =
       op.stall == duration::max() ? time_point::max() : deadline_after(op.last_progress, op.stall);

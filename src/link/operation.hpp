@@ -102,6 +102,7 @@ struct sender {
   memory::piece_list pieces;
   std::vector<std::uint32_t> crcs;  ///< of each slice, when they are known already; else computed when sent
   bitmap verified;                  ///< what the receiver told
+  std::uint64_t verified_bytes = 0; ///< of these
   std::uint32_t next = 0;           ///< the first slice that was never given to a channel
   std::vector<std::uint32_t> again; ///< to be given to another channel: the last one was fenced, or they were refused
   memory::granted_list granted;     ///< where they go at the peer; empty when it did not say
@@ -151,6 +152,7 @@ struct operation : timed {
   outcome ending;
   std::vector<std::byte> waiting_payload; ///< queued: the request's payload
   memory::granted_list granted;           ///< the peer's read, until it is supplied
+  std::uint64_t granted_pieces = 0;       ///< in that, or in the sender's
   bool answered = false;                  ///< ours: the response is here; the peer's: it was sent
   bool keep_progress = false;             ///< ours: an error tells which slices were verified
   bool peer_gone = false;                 ///< the peer cancelled it: nobody waits for a response
@@ -164,6 +166,10 @@ struct operation : timed {
   time_point last_progress;
   time_point fence_due = time_point::max(); ///< fencing: when the channel is closed by force
 
+  /// By the receiver, as this end knows it.
+  [[nodiscard]] std::uint64_t verified_bytes() const noexcept {
+    return in ? in->verified_bytes : out ? out->verified_bytes : 0;
+  }
   /// Its end is decided, and waits only for channels to let go of its memory.
   [[nodiscard]] bool fencing() const noexcept { return now == phase::stopping || (now == phase::settling && answered); }
 };

@@ -163,7 +163,6 @@ void session::frame_arrived(const wire::frame_header& header, std::span<const st
       break;
     default: break;
   }
-  host_.drop_session();
   end(error(errc::protocol_error,
             fmt::format("frame of type {} on the session with {}", static_cast<int>(header.type), peer_.name)));
 }

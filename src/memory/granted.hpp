@@ -18,12 +18,11 @@ public:
   [[nodiscard]] bool empty() const noexcept { return pieces_.empty(); }
   [[nodiscard]] std::uint64_t length() const noexcept { return length_; }
   [[nodiscard]] std::size_t rails() const noexcept { return rails_; }
+  [[nodiscard]] std::size_t pieces() const noexcept { return pieces_.size(); }
 
   /// A region's keys are added one for each rail.
   void add_key(std::uint32_t key) { keys_.push_back(key); }
-  [[nodiscard]] std::size_t regions() const noexcept { return rails_ == 0 ? 0 : keys_.size() / rails_; }
 
-  void reserve(std::size_t pieces) { pieces_.reserve(pieces); }
   void add(std::size_t region, std::uint64_t address, std::uint64_t length) {
     pieces_.push_back({length_, address, region * rails_});
     length_ += length;

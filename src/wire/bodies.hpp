@@ -28,6 +28,8 @@ struct rail_address {
 };
 
 inline constexpr std::size_t most_rail_addresses = 64;
+/// Of the first frame's body, a hello or a channel's; twice what they need now, for fields that come later.
+inline constexpr std::size_t largest_greeting = 4096;
 
 /// Features a process offers; the link uses those that both ends have. Unknown bits of `required` end the handshake.
 struct hello {

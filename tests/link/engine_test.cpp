@@ -1,6 +1,8 @@
 // One engine against a peer that the test plays frame by frame: the rules that a history of two engines rarely shows.
 #include "bench.hpp"
 
+#include "wire/cursor.hpp"
+
 using namespace weft;
 using namespace weft::links;
 
@@ -38,6 +40,71 @@ TEST_CASE("a refused slice is told at once, also when good ones followed it") {
   CHECK(wire::decode_ranges(end.messages.bodies.at(1)).value().all() ==
         std::vector<wire::slice_range>{{0, 1, false}, {1, 1, true}});
   CHECK(end.engine_.counters().slices_refused == 1);
+}
+
+TEST_CASE("slices that fail their check without end break the protocol, as many as a transfer has do not") {
+  bench end;
+  const auto id = end.begin(wire::operation_kind::read, 4 * 65536);
+  for (std::uint32_t i = 0; i < 24; ++i) end.hear_slice(id, i % 4, true);
+  CHECK_FALSE(end.broken.has_value());
+  end.hear_slice(id, 0, true);
+  CHECK(end.broken.value() == "slices that fail their check without end");
+}
+
+TEST_CASE("of what peers grant so much is kept, and only where a channel may need it") {
+  bench end;
+  bool needed = false;
+  SUBCASE("needed") {
+    needed = true;
+  }
+  SUBCASE("not needed") {}
+  end.engine_.name_memory(needed);
+  std::vector<std::byte> grant;
+  wire::writer out(grant);
+  out.integer(std::uint8_t{1});  // rails
+  out.integer(std::uint16_t{1}); // regions
+  out.integer(std::uint32_t{7}); // its key
+  out.integer(std::uint16_t{0});
+  out.integer(std::uint64_t{4096}); // address
+  out.integer(std::uint64_t{1});    // bytes of a piece
+  out.integer(std::uint64_t{2});    // from one to the next
+  out.integer(std::uint32_t{8192}); // pieces
+  const auto grants_kept = (1 << 20) / 8192;
+  for (int i = 0; i <= grants_kept; ++i) {
+    std::vector<std::byte> body;
+    wire::encode(wire::request{.kind = wire::operation_kind::read,
+                               .carries = lane::bulk,
+                               .slice_size = 65536,
+                               .length = 8192,
+                               .window = 1 << 20,
+                               .grant_length = static_cast<std::uint32_t>(grant.size())},
+                 body);
+    body.insert(body.end(), grant.begin(), grant.end());
+    end.hear({.type = frame_type::request, .transfer = theirs + static_cast<std::uint64_t>(i)}, body);
+  }
+  CHECK_FALSE(end.broken.has_value());
+  const auto answers = end.messages.of(frame_type::response);
+  REQUIRE(answers.size() == (needed ? 1 : 0));
+  if (!needed) return;
+  CHECK(answers[0].transfer == theirs + grants_kept);
+  CHECK(answers[0].code == static_cast<std::uint32_t>(errc::limit_exceeded));
+  // One that ends makes room for one more.
+  end.engine_.respond(theirs, make_error_code(errc::not_found), "", {});
+  end.settle();
+  CHECK(end.messages.of(frame_type::response).size() == 2);
+}
+
+TEST_CASE("a write that ends early tells how much of it was verified") {
+  bench end;
+  const auto id = end.begin(wire::operation_kind::write, 4 * 65536, 1s);
+  end.hear({.type = frame_type::grant, .transfer = id, .argument = 1 << 20});
+  end.hear_progress(id, {{0, 3, false}});
+  end.advance(1s);
+  for (int i = 0; i < 4; ++i) end.engine_.sent(lane::bulk, id);
+  end.settle();
+  CHECK(end.result.value().code == errc::deadline_exceeded);
+  CHECK(end.result.value().bytes == 3 * 65536);
+  CHECK(end.result.value().where == "196608 of 262144 bytes were verified");
 }
 
 TEST_CASE("progress is told after a while, however little it is") {

@@ -71,6 +71,17 @@ TEST_CASE("a hello may grow at its end") {
   CHECK(decode_hello(body).value() == golden::caller_hello());
 }
 
+TEST_CASE("the largest hello is half of what a greeting may have") {
+  auto largest = golden::caller_hello();
+  largest.name = std::string(longest_peer_name, 'n');
+  largest.rails.resize(most_rail_addresses);
+  std::vector<std::byte> body;
+  encode(largest, body);
+  CHECK(body.size() > 1024);
+  CHECK(2 * body.size() <= largest_greeting);
+  CHECK(decode_hello(body).value() == largest);
+}
+
 TEST_CASE("a hello needs a name, and not a longer one than allowed") {
   auto value = golden::caller_hello();
   std::vector<std::byte> body;

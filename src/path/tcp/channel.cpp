@@ -136,7 +136,7 @@ bool channel::read_slice() {
   slice_left_ -= static_cast<std::uint32_t>(placed);
   begin_ = 0;
   end_ = bytes - placed;
-  if (slice_left_ == 0 && slice_tells_) frame_came(wire::flag_tell);
+  if (slice_left_ == 0 && slice_tells_) asking_frame_came();
   events_.slice_grew(place_, placed);
   if (closed_) return false;
   return parse_frames() && bytes == asked;
@@ -185,7 +185,7 @@ bool channel::parse_frames() {
     after_slice_ = false;
     if ((header->flags & wire::flag_tell) != 0) {
       // At once: what the frame has its handler do is no part of the way.
-      frame_came(header->flags);
+      asking_frame_came();
       flush();
       if (closed_) return false;
     }
@@ -218,7 +218,7 @@ void channel::begin_slice(const wire::frame_header& header) {
     if (count == 0) placed = available;
     begin_ += placed;
     slice_left_ -= static_cast<std::uint32_t>(placed);
-    if (slice_left_ == 0 && slice_tells_) frame_came(wire::flag_tell);
+    if (slice_left_ == 0 && slice_tells_) asking_frame_came();
     events_.slice_grew(place_, placed);
   }
 }
@@ -228,7 +228,7 @@ void channel::begin_slice(const wire::frame_header& header) {
 bool channel::post_message(const wire::frame_header& header, std::span<const std::byte> body) {
   if (before_.size() > most_staged && slice_count_ == 0) flush(); // tells nobody of anything: no slice is out by it
   auto& to = slice_count_ > 0 ? after_ : before_;
-  if (to.size() > most_staged && header.type != wire::frame_type::marker) return false;
+  if (to.size() > most_staged) return false;
   std::array<std::byte, wire::header_size> encoded;
   wire::encode(header, encoded);
   to.insert(to.end(), encoded.begin(), encoded.end());
@@ -259,8 +259,7 @@ posted channel::post_slice(const wire::frame_header& header, slice_part part, co
   return posted::pending;
 }
 
-void channel::frame_came(std::uint16_t flags) noexcept {
-  if ((flags & wire::flag_tell) == 0) return;
+void channel::asking_frame_came() noexcept {
   ++came_;
   owes_landed_ = true;
 }

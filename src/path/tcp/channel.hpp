@@ -60,7 +60,7 @@ private:
   [[nodiscard]] bool parse_frames();
   void begin_slice(const wire::frame_header& header);
   [[nodiscard]] std::size_t gather(std::span<iovec> out) const noexcept;
-  void frame_came(std::uint16_t flags) noexcept;
+  void asking_frame_came() noexcept;
   void tell_landed();
   void written(std::size_t bytes);
   void write_some();

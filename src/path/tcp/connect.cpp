@@ -27,9 +27,6 @@ namespace {
 namespace asio = boost::asio;
 using socket_type = asio::ip::tcp::socket;
 
-/// A first frame is a hello: it may not be larger than the largest of them.
-constexpr std::uint32_t largest_greeting = 1024;
-
 void set_option(socket_type& socket, int level, int name, int value) {
   ::setsockopt(socket.native_handle(), level, name, &value, sizeof value);
 }
@@ -81,6 +78,12 @@ struct attempt : std::enable_shared_from_this<attempt> {
     return true;
   }
 
+  void connected(const error_code& code) {
+    if (failed(code, errc::unreachable)) return;
+    set_options(socket, limits);
+    finish({});
+  }
+
   socket_type socket;
   asio::ip::tcp::resolver resolver;
   asio::steady_timer timer;
@@ -98,7 +101,7 @@ void read_frame(socket_type& socket, std::vector<std::byte>& frame, Next next) {
     const auto header = code ? result<wire::frame_header>(errc::path_failed)
                              : wire::decode(std::span<const std::byte, wire::header_size>(frame));
     const auto length = header ? header->body_length : 0;
-    if (length == 0 || length > largest_greeting) return next(code);
+    if (length == 0 || length > wire::largest_greeting) return next(code);
     frame.resize(wire::header_size + length);
     asio::async_read(socket, asio::buffer(frame.data() + wire::header_size, length),
                      [next](const error_code& rest, std::size_t) { next(rest); });
@@ -199,20 +202,12 @@ std::function<void()> dial(asio::any_io_executor on, const address& to, duration
   error_code no_address;
   if (const auto numeric = asio::ip::make_address(to.host, no_address); !no_address) {
     const auto port = static_cast<std::uint16_t>(std::stoul(to.port));
-    self->socket.async_connect({numeric, port}, [self](const error_code& connected) {
-      if (self->failed(connected, errc::unreachable)) return;
-      set_options(self->socket, self->limits);
-      self->finish({});
-    });
+    self->socket.async_connect({numeric, port}, [self](const error_code& code) { self->connected(code); });
     return self->canceller(on);
   }
   self->resolver.async_resolve(to.host, to.port, [self](const error_code& code, const auto& found) {
     if (self->failed(code, errc::name_unresolved)) return;
-    asio::async_connect(self->socket, found, [self](const error_code& connected, const auto&) {
-      if (self->failed(connected, errc::unreachable)) return;
-      set_options(self->socket, self->limits);
-      self->finish({});
-    });
+    asio::async_connect(self->socket, found, [self](const error_code& done, const auto&) { self->connected(done); });
   });
   return self->canceller(on);
 }
