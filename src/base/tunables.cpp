@@ -22,6 +22,9 @@ std::string to_text(bytes_per_second value) {
 std::string to_text(std::chrono::nanoseconds value) {
   return format_duration(value);
 }
+std::string to_text(std::int32_t value) {
+  return std::to_string(value);
+}
 std::string to_text(std::uint32_t value) {
   return std::to_string(value);
 }
@@ -66,6 +69,12 @@ result<void> from_text(std::string_view text, std::chrono::nanoseconds& value) {
   if (!parsed) return parsed.error();
   value = *parsed;
   return {};
+}
+
+result<void> from_text(std::string_view text, std::int32_t& value) {
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure == std::errc{} && end == text.data() + text.size()) return {};
+  return error{errc::invalid_argument, fmt::format("\"{}\" is not a whole number within 2^31 of 0", text)};
 }
 
 result<void> from_text(std::string_view text, std::uint32_t& value) {

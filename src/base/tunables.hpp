@@ -186,11 +186,15 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
   X(threads_data_cpus, "threads.data.cpus", cpu_list, cpu_list{}, cpu_list{}, every_cpu, "", cold,                     \
     "processors that the data threads may run on, as 0-3,8; empty: any")                                               \
   X(threads_data_priority, "threads.data.priority", std::uint32_t, 0, 0, 99, "", cold,                                 \
-    "SCHED_FIFO priority of the data threads; 0: an ordinary thread")                                                  \
+    "SCHED_FIFO priority of the data threads, which spin for 50us at most then; 0: an ordinary thread")                \
+  X(threads_data_nice, "threads.data.nice", std::int32_t, 0, -20, 19, "", cold,                                        \
+    "nice value of the data threads, from -20, the most favoured, to 19; 0: that of the process")                      \
   X(threads_realtime_cpus, "threads.realtime.cpus", cpu_list, cpu_list{}, cpu_list{}, every_cpu, "", cold,             \
     "processors that the realtime thread may run on, as 0-3,8; empty: any")                                            \
   X(threads_realtime_priority, "threads.realtime.priority", std::uint32_t, 0, 0, 99, "", cold,                         \
-    "SCHED_FIFO priority of the realtime thread; 0: an ordinary thread")                                               \
+    "SCHED_FIFO priority of the realtime thread, which spins for 50us at most then; 0: an ordinary thread")            \
+  X(threads_realtime_nice, "threads.realtime.nice", std::int32_t, 0, -20, 19, "", cold,                                \
+    "nice value of the realtime thread, from -20, the most favoured, to 19; 0: that of the process")                   \
   X(log_level, "log.level", weft::log_level, weft::log_level::info, weft::log_level::trace, weft::log_level::off, "",  \
     cold, "least level of message that reaches the log sink")
 

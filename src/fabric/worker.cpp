@@ -2,8 +2,11 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -21,11 +24,16 @@ constexpr unsigned most_looks = 256;
 /// Looks without a result after which a spinning thread lets others run: two on one processor would else wait for each
 /// other's time slice.
 constexpr unsigned looks_before_yield = 64;
+/// How long a thread with a real-time priority stays awake for nothing: as long as it does, nobody else runs there.
+constexpr duration longest_realtime_spin = std::chrono::microseconds(50);
 
 } // namespace
 
 worker::worker(const thread_plan& plan, const tunables& limits, lanes::host_board* board)
-    : work_(context_.get_executor()), poll_(limits.poll), spin_(limits.poll_spin), realtime_(plan.realtime),
+    : work_(context_.get_executor()),
+      poll_(plan.priority > 0 && limits.poll == poll_mode::spin ? poll_mode::adaptive : limits.poll),
+      spin_(plan.priority > 0 ? std::min(limits.poll_spin, longest_realtime_spin) : limits.poll_spin),
+      realtime_(plan.realtime),
       rail_(lanes::policies_of(limits), realtime_ ? lanes::scheduler::no_budget : limits.lane_budget.value(), board),
       rail_timer_(context_) {
   budget_limit_ = rail_.under_way().state().limit;
@@ -54,10 +62,21 @@ void worker::place(const thread_plan& plan) {
                                         plan.name, plan.priority, std::strerror(code)));
     }
   }
+  if (plan.nice != 0) {
+    id_.wait(0);
+    // Of a thread, though the call speaks of a process.
+    if (::setpriority(PRIO_PROCESS, static_cast<id_t>(id_.load()), plan.nice) != 0) {
+      complaints_.push_back(fmt::format("{} does not get the nice value {}: {} (below 0 that needs CAP_SYS_NICE or "
+                                        "RLIMIT_NICE)",
+                                        plan.name, plan.nice, std::strerror(errno)));
+    }
+  }
 }
 
 void worker::run_until_stopped() {
   current_ = this;
+  id_ = ::gettid();
+  id_.notify_one();
   while (!ending_) {
     if (poll_ != poll_mode::event) {
       look_around();

@@ -43,6 +43,7 @@ struct thread_plan {
   std::string name;
   cpu_list cpus = {};         ///< empty: anywhere
   std::uint32_t priority = 0; ///< of SCHED_FIFO; 0: an ordinary thread
+  std::int32_t nice = 0;      ///< 0: as the process has it
   bool realtime = false;      ///< it carries the realtime lane: it has no budget, and says on the board how it fares
 };
 
@@ -134,6 +135,7 @@ private:
   std::atomic<bool> posted_ = false; ///< work waits that post() was given
   std::atomic<int> posting_ = 0;     ///< calls of post() that may not know yet that it has stopped
   std::vector<std::string> complaints_;
+  std::atomic<int> id_ = 0; ///< of the thread, as the kernel has it
   std::thread thread_;
 };
 

@@ -4,7 +4,10 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <future>
 
 using namespace weft;
@@ -80,6 +83,45 @@ TEST_CASE("a thread has its name and processors, and says what it could not have
   worker nowhere({.name = "nowhere", .cpus = parse_cpu_list("1023").value()}, limits);
   REQUIRE(nowhere.complaints().size() == 1);
   CHECK(nowhere.complaints()[0].find("processors 1023") != std::string::npos);
+}
+
+TEST_CASE("a thread has its nice value, or says why not") {
+  const auto value_of = [](worker& of) {
+    std::promise<int> found;
+    of.post([&] { found.set_value(::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()))); });
+    return found.get_future().get();
+  };
+  const auto mine = ::getpriority(PRIO_PROCESS, 0);
+  worker modest({.name = "modest", .nice = 19}, tunables{});
+  CHECK(value_of(modest) == 19);
+  CHECK(modest.complaints().empty());
+  CHECK(::getpriority(PRIO_PROCESS, 0) == mine);
+  worker favoured({.name = "favoured", .nice = -20}, tunables{});
+  CHECK((value_of(favoured) == -20) == favoured.complaints().empty());
+}
+
+TEST_CASE("a thread with a real-time priority sleeps when there is nothing to do, also with poll=spin") {
+  tunables limits;
+  limits.poll = poll_mode::spin;
+  worker urgent({.name = "urgent", .priority = 1}, limits);
+  if (!urgent.complaints().empty()) {
+    MESSAGE("skipped: ", urgent.complaints().front());
+    return;
+  }
+  std::promise<int> found;
+  urgent.run([&] {
+    urgent.channel_opened(); // from here on an ordinary one would not sleep
+    found.set_value(::gettid());
+  });
+  const auto path = "/proc/self/task/" + std::to_string(found.get_future().get()) + "/stat";
+  std::string state;
+  for (int tries = 0; tries < 10'000 && state != "S"; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::string skipped;
+    std::ifstream(path) >> skipped >> skipped >> state;
+  }
+  CHECK(state == "S");
+  urgent.run([&] { urgent.channel_closed(); });
 }
 
 TEST_CASE("what was queued before the stop still runs, what comes behind it is destroyed") {
