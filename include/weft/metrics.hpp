@@ -55,6 +55,7 @@ struct metrics {
   std::uint64_t forced_fences = 0;
   std::uint64_t collateral = 0; ///< transfers that resumed because a channel was closed for another's sake
   std::uint64_t operations_failed = 0;
+  std::uint64_t realtime_demoted = 0; ///< operations of this end beyond lane.realtime.limit: they went over standard
 
   [[nodiscard]] const lane_metrics& of(lane which) const noexcept { return lanes[static_cast<std::size_t>(which)]; }
   /// Of all lanes together.

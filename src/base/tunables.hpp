@@ -124,6 +124,10 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
   X(shard_threads, "shard.threads", std::uint32_t, 2, 1, 256, "threads", cold, "threads that read and write a store")  \
   X(lane_realtime_weight, "lane.realtime.weight", std::uint32_t, 16, 1, 1000, "shares", cold,                          \
     "share of a busy rail that the realtime lane gets")                                                                \
+  X(lane_realtime_limit, "lane.realtime.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),            \
+    fastest_rail, "bytes/s", hot,                                                                                      \
+    "what may be asked for, and sent, as realtime; operations that are begun beyond it go over the standard lane; "    \
+    "0: none, else at least 1MB/s")                                                                                    \
   X(lane_standard_weight, "lane.standard.weight", std::uint32_t, 8, 1, 1000, "shares", hot,                            \
     "share of a busy rail that the standard lane gets")                                                                \
   X(lane_bulk_weight, "lane.bulk.weight", std::uint32_t, 4, 1, 1000, "shares", hot,                                    \

@@ -37,7 +37,7 @@ std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, 
 
 fabric_core::fabric_core(const config& settings)
     : limits_(settings.values()), live_(limits_), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
-      host_(limits_.host_share),
+      host_(limits_.host_share), realtime_limit_(limits_.lane_realtime_limit.value()),
       realtime_({settings.get("threads.name").value() + "-realtime", limits_.threads_realtime_cpus,
                  limits_.threads_realtime_priority, limits_.threads_realtime_nice, true},
                 limits_, &host_.board()),
@@ -445,6 +445,7 @@ metrics fabric_core::snapshot() const {
     sum.waits.limit += waits.limit;
     sum.waits.channel += waits.channel;
   }
+  sum.realtime_demoted = demoted_;
   const auto now = clock::now();
   sum.budget.crowded = lanes::budget::crowded(host_.board().last_seen(now), now);
   for (const auto& link : live) {
@@ -467,16 +468,27 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
     if (const auto fits = validate(wanted); !fits) return fits;
     live_ = wanted;
     host_.board().weigh(wanted.lane_bulk_weight);
-    for (const auto& thread : data_) {
-      thread->post([on = thread.get(), chosen = lanes::policies_of(wanted)] {
-        on->begin();
-        on->rail().set(chosen);
-        on->end();
+    realtime_limit_ = wanted.lane_realtime_limit.value();
+    const auto tell = [&wanted](worker& thread) {
+      thread.post([&thread, chosen = lanes::policies_of(wanted)] {
+        thread.begin();
+        thread.rail().set(chosen);
+        thread.end();
       });
-    }
+    };
+    tell(realtime_);
+    for (const auto& each : data_) tell(*each);
   }
   for (const auto& [name, text] : values) log_.info("{} is {} now", name, text);
   return {};
+}
+
+lane fabric_core::lane_for(lane asked, std::uint64_t bytes) noexcept {
+  if (asked != lane::realtime) return asked;
+  const auto limit = realtime_limit_.load(std::memory_order_relaxed);
+  if (limit == 0 || realtime_bucket_.take(bytes, limit, clock::now())) return asked;
+  ++demoted_;
+  return lane::standard;
 }
 
 result<std::string> fabric_core::get(std::string_view name) const {

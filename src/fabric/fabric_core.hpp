@@ -11,6 +11,7 @@
 #include "fabric/shared_slot.hpp"
 #include "fabric/user_service.hpp"
 #include "fabric/worker.hpp"
+#include "lane/token_bucket.hpp"
 #include "memory/registration.hpp"
 
 #include "weft/config.hpp"
@@ -78,6 +79,8 @@ public:
   /// All of these settings, or none. Errors: invalid_config.
   [[nodiscard]] result<void> set(const std::vector<std::pair<std::string, std::string>>& values);
   [[nodiscard]] result<std::string> get(std::string_view name) const;
+  /// Where an operation goes that asks for a lane: realtime beyond its limit goes over standard. From any thread.
+  [[nodiscard]] lane lane_for(lane asked, std::uint64_t bytes) noexcept;
   /// Of a link that is gone.
   void keep_counters(const metrics& counted);
 
@@ -126,6 +129,9 @@ private:
   const id128 incarnation_;
   std::string address_;
   host_page host_;
+  lanes::token_bucket realtime_bucket_;
+  std::atomic<std::uint64_t> realtime_limit_; ///< of it, bytes per second
+  std::atomic<std::uint64_t> demoted_ = 0;    ///< operations that it sent to the standard lane
   worker realtime_;
   std::vector<std::unique_ptr<worker>> data_;
   std::unique_ptr<fabrics::rdma> rdma_;

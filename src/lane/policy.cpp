@@ -7,7 +7,7 @@ namespace weft::lanes {
 policies policies_of(const tunables& limits) noexcept {
   const auto part = [&limits](bytes_per_second of_all) { return of_all.value() / limits.threads_data; };
   return {{
-      {limits.lane_realtime_weight},
+      {limits.lane_realtime_weight, 0, limits.lane_realtime_limit.value()}, // it has one thread
       {limits.lane_standard_weight, part(limits.lane_standard_reservation), part(limits.lane_standard_limit)},
       {limits.lane_bulk_weight, part(limits.lane_bulk_reservation), part(limits.lane_bulk_limit)},
       {limits.lane_background_weight, part(limits.lane_background_reservation), part(limits.lane_background_limit)},

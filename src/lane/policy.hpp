@@ -29,7 +29,7 @@ struct marks {
 };
 [[nodiscard]] marks marks_of(const tunables& limits, lane on) noexcept;
 
-/// Of one of the data threads, which share evenly.
+/// Of the realtime thread, or one of the data threads, which share evenly.
 [[nodiscard]] policies policies_of(const tunables& limits) noexcept;
 /// Shares, and nothing else.
 [[nodiscard]] policies by_weight(const std::array<std::uint32_t, lane_count>& weights) noexcept;

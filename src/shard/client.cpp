@@ -101,6 +101,7 @@ void client_core::give_up(const std::shared_ptr<flight>& state, links::outcome&&
 }
 
 void client_core::send(std::size_t index, asking what, answered then, const std::shared_ptr<flight>& state) {
+  what.carries = fabric_->lane_for(what.carries, what.pieces.length());
   state->link = replicas_[index].link;
   state->on = what.carries;
   state->id = std::make_shared<links::operation_id>(0);

@@ -70,6 +70,7 @@ ordered_json show(const fabrics::fabric_core& on) {
       {"name", on.name()},
       {"pid", ::getpid()},
       {"lanes", std::move(lanes)},
+      {"realtime_demoted", counted.realtime_demoted},
       {"budget",
        {{"limit", counted.budget.limit}, {"under_way", counted.budget.under_way}, {"crowded", counted.budget.crowded}}},
       {"waits",

@@ -43,6 +43,29 @@ TEST_CASE_TEMPLATE("bulk makes room for the realtime messages of other fabrics o
   CHECK_FALSE(alone.snapshot().budget.crowded);
 }
 
+TEST_CASE_TEMPLATE("realtime beyond its limit goes over standard, and is counted; the limit changes while it runs",
+                   Kind, in_threads, in_processes) {
+  rig<Kind> with({}, {{"lane.realtime.limit", "1MB/s"}});
+  const auto region = with.filled(1 << 20, 3);
+  const auto remote = with.open("target");
+  const auto ask = [&] { soon(with.link.request(bytes_of("echo"), {.lane = lane::realtime}, asio::use_future)); };
+  const auto demoted = [&] { return with.client.snapshot().realtime_demoted; };
+  ask();
+  CHECK(demoted() == 0);
+  soon(
+      with.link.write(region, remote.sub(0, 1 << 20), {.lane = lane::realtime}, asio::use_future)); // a second's worth
+  CHECK(demoted() == 0);
+  CHECK(with.client.snapshot().of(lane::realtime).bytes_sent == 1 << 20);
+  ask();
+  CHECK(demoted() == 1);
+  soon(with.link.write(region, remote.sub(0, 1 << 20), {.lane = lane::realtime}, asio::use_future));
+  CHECK(demoted() == 2);
+  CHECK(with.client.snapshot().of(lane::standard).bytes_sent == 1 << 20);
+  with.client.set({{"lane.realtime.limit", "0"}}).value();
+  ask();
+  CHECK(demoted() == 2);
+}
+
 TEST_CASE_TEMPLATE("an empty request gets an empty answer", Kind, in_threads, in_processes) {
   rig<Kind> with;
   CHECK(soon(with.link.request({}, {}, asio::use_future)).payload.empty());

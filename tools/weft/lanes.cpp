@@ -62,6 +62,9 @@ void print_lanes(const json& answer) {
                lane.at("weight").get<std::string>(), rate_text(lane, "reservation"), rate_text(lane, "limit"),
                lane.at("bytes_delivered").get<std::uint64_t>(), lane.at("bytes_received").get<std::uint64_t>());
   }
+  if (const auto demoted = answer.at("realtime_demoted").get<std::uint64_t>(); demoted > 0) {
+    fmt::print("realtime beyond its limit: {} operations went over standard\n", demoted);
+  }
   const auto& budget = answer.at("budget");
   const auto& waits = answer.at("waits");
   fmt::print("budget: {} of {} under way{}\n", to_string(byte_count{budget.at("under_way").get<std::uint64_t>()}),
