@@ -36,6 +36,10 @@ result<void> check_empty(system_calls& calls, const std::string& folder, std::st
                fmt::format("{}: has no {} and is not empty: it holds {}", subject, mark_name, found)};
 }
 
+std::string data_name(std::string_view manifest_name, const id128& version) {
+  return fmt::format("{}.{}", manifest_name, to_string(version));
+}
+
 } // namespace
 
 file_store::file_store(std::string folder, system_calls& calls, byte_count low_space)
@@ -46,8 +50,9 @@ result<std::unique_ptr<file_store>> file_store::open(std::filesystem::path folde
   std::unique_ptr<file_store> store{new file_store(folder.string(), calls, low_space)};
   if (auto taken = store->take_folder(); !taken) return taken.error();
   if (auto made = store->make_folders(); !made) return made.error();
-  if (auto loaded = store->load_catalogue(); !loaded) return loaded.error();
-  store->remove_orphans();
+  const auto current = store->load_catalogue();
+  if (!current) return current.error();
+  store->remove_orphans(*current);
   return store;
 }
 
@@ -116,26 +121,35 @@ result<void> file_store::make_folders() {
   return {};
 }
 
-result<void> file_store::load_catalogue() {
+/// Tells which files in data/ the good manifests speak of.
+result<file_store::data_names> file_store::load_catalogue() {
+  data_names current;
   result<void> outcome;
   const int listed = calls_.list_folder(folder_ + "/manifests", [&](std::string_view file_name) {
-    if (outcome) outcome = load_one(file_name);
+    if (!outcome) return;
+    auto data = load_one(file_name);
+    if (!data) {
+      outcome = data.error();
+    } else if (*data) {
+      current.insert(std::move(**data));
+    }
   });
-  if (outcome && listed < 0) return storage_failure(listed, "readdir", subject_);
-  return outcome;
+  if (!outcome) return outcome.error();
+  if (listed < 0) return storage_failure(listed, "readdir", subject_);
+  return current;
 }
 
-/// One bad manifest costs one shard, not the store; what the process lacks (descriptors, memory) fails the opening.
-result<void> file_store::load_one(std::string_view file_name) {
+/// The name of its file in data/, or none when it is damaged. One bad manifest costs one shard, not the store; what the
+/// process lacks (descriptors, memory) fails the opening.
+result<std::optional<std::string>> file_store::load_one(std::string_view file_name) {
   const auto header = read_header(file_name);
   if (header && file_name_of(header->name) == file_name) {
     catalogue_.set(header->name, header->version, header->size);
-  } else if (header || header.error() == errc::bad_manifest || header.error() == errc::io_error) {
-    damaged_.emplace(file_name);
-  } else {
-    return header.error();
+    return data_name(file_name, header->version);
   }
-  return {};
+  if (!header && header.error() != errc::bad_manifest && header.error() != errc::io_error) return header.error();
+  damaged_.emplace(file_name);
+  return std::nullopt;
 }
 
 result<manifest_header> file_store::read_header(std::string_view file_name) const {
@@ -148,8 +162,9 @@ result<manifest_header> file_store::read_header(std::string_view file_name) cons
   return decode_manifest_header(std::span(buffer).first(*length), path);
 }
 
-/// Failures are passed over: what cannot be removed now is no worse than before, and is tried again next time.
-void file_store::remove_orphans() {
+/// Failures are passed over: what cannot be removed now is no worse than before, and is tried again next time. No
+/// manifest is read again for it: one that cannot be read this moment would cost its data.
+void file_store::remove_orphans(const data_names& current) {
   // The last process may have died between renaming a manifest and making that durable. As long as the machine could
   // still fall back to the manifest before, the data which that one speaks of is no orphan.
   if (!manifest_folder_.sync(subject_)) return;
@@ -157,28 +172,18 @@ void file_store::remove_orphans() {
   calls_.list_folder(folder_ + "/incoming",
                      [&](std::string_view name) { orphans.push_back(fmt::format("{}/incoming/{}", folder_, name)); });
   calls_.list_folder(folder_ + "/data", [&](std::string_view name) {
-    if (!is_current_data(name)) orphans.push_back(fmt::format("{}/data/{}", folder_, name));
+    if (!is_kept_data(name, current)) orphans.push_back(fmt::format("{}/data/{}", folder_, name));
   });
   for (const std::string& path : orphans) {
     discard(path);
   }
 }
 
-/// Whether a file in data/ is needed, or not the store's to judge.
-bool file_store::is_current_data(std::string_view file_name) const {
+/// Whether a file in data/ is needed, may be needed once its manifest is healed, or is not the store's to judge.
+bool file_store::is_kept_data(std::string_view file_name, const data_names& current) const {
   const auto dot = file_name.rfind('.');
-  if (dot == std::string_view::npos) return true;
-  const auto version = id128::from_string(file_name.substr(dot + 1));
-  const auto manifest_name = file_name.substr(0, dot);
-  if (!version || damaged_.contains(manifest_name)) return true;
-  auto name = shard_name_of(manifest_name);
-  if (!name) {
-    auto header = read_header(manifest_name);
-    if (!header) return false;
-    name = std::move(header->name);
-  }
-  const auto current = catalogue_.find(*name);
-  return current && current->version == *version;
+  if (dot == std::string_view::npos || !id128::from_string(file_name.substr(dot + 1))) return true;
+  return damaged_.contains(file_name.substr(0, dot)) || current.contains(file_name);
 }
 
 std::string file_store::manifest_path(std::string_view name) const {
@@ -186,7 +191,7 @@ std::string file_store::manifest_path(std::string_view name) const {
 }
 
 std::string file_store::data_path(std::string_view name, const id128& version) const {
-  return fmt::format("{}/data/{}.{}", folder_, file_name_of(name), to_string(version));
+  return fmt::format("{}/data/{}", folder_, data_name(file_name_of(name), version));
 }
 
 } // namespace weft

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -90,13 +91,14 @@ private:
   file_store(std::string folder, system_calls& calls, byte_count low_space);
 
   // file_store.cpp: taking over the folder
+  using data_names = std::set<std::string, std::less<>>;
   [[nodiscard]] result<void> take_folder();
   [[nodiscard]] result<void> check_mark(bool writable);
   [[nodiscard]] result<void> make_folders();
-  [[nodiscard]] result<void> load_catalogue();
-  [[nodiscard]] result<void> load_one(std::string_view file_name);
-  void remove_orphans();
-  [[nodiscard]] bool is_current_data(std::string_view file_name) const;
+  [[nodiscard]] result<data_names> load_catalogue();
+  [[nodiscard]] result<std::optional<std::string>> load_one(std::string_view file_name);
+  void remove_orphans(const data_names& current);
+  [[nodiscard]] bool is_kept_data(std::string_view file_name, const data_names& current) const;
   [[nodiscard]] result<manifest_header> read_header(std::string_view file_name) const;
   [[nodiscard]] std::string manifest_path(std::string_view name) const;
   [[nodiscard]] std::string data_path(std::string_view name, const id128& version) const;

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 
 namespace weft {
@@ -100,25 +99,6 @@ std::string file_name_of(std::string_view shard_name) {
   if (text.size() <= longest_file_name) return text;
   const boost::uuids::name_generator_sha1 hash{boost::uuids::ns::url()};
   return "%~" + boost::uuids::to_string(hash(std::string{shard_name}));
-}
-
-std::optional<std::string> shard_name_of(std::string_view file_name) {
-  std::string name;
-  for (std::size_t i = 0; i < file_name.size(); ++i) {
-    if (file_name[i] != '%') {
-      name += file_name[i];
-      continue;
-    }
-    const auto digits = file_name.substr(i + 1, 2);
-    unsigned value = 0;
-    const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-    if (digits.size() != 2 || parsed.ptr != digits.data() + 2) return std::nullopt;
-    name += static_cast<char>(value);
-    i += 2;
-  }
-  // Only the one spelling that file_name_of() writes is accepted, so that no two files stand for one name.
-  if (file_name_of(name) != file_name || !check_shard_name(name)) return std::nullopt;
-  return name;
 }
 
 } // namespace weft

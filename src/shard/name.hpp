@@ -5,7 +5,6 @@
 #include <weft/error.hpp>
 
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,8 +21,5 @@ inline constexpr std::size_t longest_file_name = 200;
 /// A valid shard name as one file name: every byte but letters, digits, '-', '.', '_' and '~' becomes %XX. What would
 /// exceed longest_file_name becomes "%~" and a name-based UUID (RFC 4122, version 5); its manifest has the true name.
 [[nodiscard]] std::string file_name_of(std::string_view shard_name);
-
-/// The way back; nothing for a hashed name, and for one that file_name_of() does not write.
-[[nodiscard]] std::optional<std::string> shard_name_of(std::string_view file_name);
 
 } // namespace weft

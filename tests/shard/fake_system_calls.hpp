@@ -24,11 +24,12 @@ class fake_system_calls final : public system_calls {
 public:
   static constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 
-  /// Makes every call of this name whose path has `part` in it answer -code.
-  void fail(std::string_view call, int code, std::string_view part = "") {
+  /// Makes every call of this name whose path has `part` in it answer -code, once `sound` of them have passed.
+  void fail(std::string_view call, int code, std::string_view part = "", std::size_t sound = 0) {
     failing_call_ = call;
     failing_part_ = part;
     failing_code_ = code;
+    sound_calls_ = sound;
   }
   void heal() {
     failing_call_.clear();
@@ -126,7 +127,9 @@ private:
   int trouble(std::string_view call, const std::string& path) {
     const std::scoped_lock lock{mutex_};
     if (interrupting && (interrupt_next_ = !interrupt_next_)) return -EINTR;
-    if (call == failing_call_ && path.find(failing_part_) != std::string::npos) return -failing_code_;
+    if (call != failing_call_ || path.find(failing_part_) == std::string::npos) return 0;
+    if (sound_calls_ == 0) return -failing_code_;
+    --sound_calls_;
     return 0;
   }
   int change(std::string_view call, const std::string& path, const std::string& to = "") {
@@ -147,6 +150,7 @@ private:
   std::string failing_call_;
   std::string failing_part_;
   int failing_code_ = 0;
+  std::size_t sound_calls_ = 0;
   std::size_t steps_left_ = never;
   bool interrupt_next_ = false;
 };

@@ -137,6 +137,20 @@ TEST_CASE_FIXTURE(store_fixture, "a store on a read-only file system serves what
   CHECK(file_store::open(folder / "new", calls).error() == errc::read_only);
 }
 
+TEST_CASE_FIXTURE(store_fixture, "a manifest that was read once is enough to keep its data, however long its name") {
+  const auto data = random_bytes(block_size, 6);
+  const std::string long_name(500, 'x');
+  REQUIRE(put(long_name, version_1, data));
+  for (const int code : {EMFILE, ENOMEM, EIO}) {
+    CAPTURE(code);
+    calls.fail("open", code, "manifests/%~", 1);
+    reopen();
+    calls.heal();
+    CHECK(files("data").size() == 1);
+    CHECK(contents(long_name) == data);
+  }
+}
+
 TEST_CASE_FIXTURE(store_fixture, "opening fails when the process lacks descriptors, rather than lose a shard") {
   REQUIRE(put("a", version_1, random_bytes(10, 6)));
   store.reset();
