@@ -1,5 +1,6 @@
 // A shard that is being written: invisible until commit(), gone without a trace when dropped before. It belongs to the
-// connection or caller that puts; write() may come from several threads at once for ranges that do not overlap.
+// connection or caller that puts; write() and compare() may come from several threads at once for ranges that do not
+// overlap.
 #pragma once
 
 #include <weft/error.hpp>

@@ -5,6 +5,7 @@
 #include "fabric/fabric_core.hpp"
 #include "memory/buffer_pool.hpp"
 #include "shard/file_store.hpp"
+#include "shard/open_put.hpp"
 #include "shard/protocol.hpp"
 #include "shard/scrubber.hpp"
 
@@ -37,34 +38,6 @@ public:
   void stop();
 
 private:
-  /// A put of one peer; others cannot name it. Listed when its command arrives, so that one behind it on the link finds
-  /// it whatever the disk does first.
-  struct open_put {
-    std::unique_ptr<put_in_progress> put; ///< set before `ready`, then constant
-    std::atomic<bool> ready = false;
-    std::weak_ptr<const fabrics::link_core> owner;
-    std::atomic<std::uint32_t> writing = 0; ///< chunks between their arrival and the disk
-  };
-
-  /// One chunk of it, counted as on its way until landed(), or until it is given up. What is called back may keep it
-  /// for longer than the put may count it: the answer to a chunk is what allows the peer to commit.
-  class chunk_under_way {
-  public:
-    explicit chunk_under_way(std::shared_ptr<open_put> into) : into_(std::move(into)) { ++into_->writing; }
-    chunk_under_way(const chunk_under_way&) = delete;
-    chunk_under_way& operator=(const chunk_under_way&) = delete;
-    ~chunk_under_way() { landed(); }
-
-    void landed() noexcept {
-      if (std::exchange(counted_, false)) --into_->writing;
-    }
-    [[nodiscard]] put_in_progress& put() const noexcept { return *into_->put; }
-
-  private:
-    std::shared_ptr<open_put> into_;
-    bool counted_ = true;
-  };
-
   template <class Work>
   void on_disk(Work&& work);
 
@@ -85,13 +58,13 @@ private:
   void put_begin(const fabrics::call& begun, const command& asked);
   void open_on_disk(const fabrics::call& begun, const command& asked, const std::shared_ptr<open_put>& opened);
   void put_chunk(const fabrics::call& begun, const command& asked);
-  void store_chunk(const fabrics::call& begun, const command& asked, chunk_under_way& chunk,
+  void store_chunk(const fabrics::call& begun, const command& asked, claimed_blocks& blocks,
                    const std::shared_ptr<memory::buffer_pool::lease>& lease);
   void put_compare(const fabrics::call& begun, const command& asked);
   void put_commit(const fabrics::call& begun, const command& asked);
   void put_abandon(const fabrics::call& begun, const command& asked);
-  [[nodiscard]] std::shared_ptr<open_put> find_put(const fabrics::call& begun, const command& asked) const;
-  [[nodiscard]] std::shared_ptr<chunk_under_way> begin_chunk(const fabrics::call& begun, const command& asked) const;
+  [[nodiscard]] result<std::shared_ptr<claimed_blocks>> claim(const fabrics::call& begun, const command& asked,
+                                                              const block_span& blocks) const;
   [[nodiscard]] std::shared_ptr<open_put> take_put(const fabrics::call& begun, const command& asked);
   void drop_lost_puts();
 

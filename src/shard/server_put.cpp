@@ -48,24 +48,21 @@ void server_core::open_on_disk(const fabrics::call& begun, const command& asked,
   begun.succeed(encode(answer{.version = asked.version, .size = there ? 1U : 0U}));
 }
 
-/// Null for one that is not open, or not open yet: no honest peer asks so soon.
-std::shared_ptr<server_core::open_put> server_core::find_put(const fabrics::call& begun, const command& asked) const {
+/// Under the lock that a commit takes the put with: it sees the claim, or the claim not it. Errors: not_found for a put
+/// that is not open, or not open yet, as no honest peer asks so soon; invalid_argument for blocks that another chunk or
+/// comparison of the peer works on.
+result<std::shared_ptr<claimed_blocks>> server_core::claim(const fabrics::call& begun, const command& asked,
+                                                           const block_span& blocks) const {
   const std::lock_guard lock(puts_mutex_);
   const auto found = puts_.find({begun.link().get(), asked.number});
-  return found == puts_.end() || !found->second->ready ? nullptr : found->second;
-}
-
-/// Null as find_put. Counted under the lock that a commit takes the put with: it sees the chunk or the chunk not it.
-std::shared_ptr<server_core::chunk_under_way> server_core::begin_chunk(const fabrics::call& begun,
-                                                                       const command& asked) const {
-  const std::lock_guard lock(puts_mutex_);
-  const auto found = puts_.find({begun.link().get(), asked.number});
-  if (found == puts_.end() || !found->second->ready) return nullptr;
-  return std::make_shared<chunk_under_way>(found->second);
+  if (found == puts_.end() || !found->second->ready) return not_open(asked);
+  if (auto claimed = claimed_blocks::claim(found->second, blocks)) return claimed;
+  return error(errc::invalid_argument, fmt::format("put {}: some of {} blocks from block {} on are under way already",
+                                                   asked.number, blocks.end - blocks.first, blocks.first));
 }
 
 /// Takes it off the list, open or not.
-std::shared_ptr<server_core::open_put> server_core::take_put(const fabrics::call& begun, const command& asked) {
+std::shared_ptr<open_put> server_core::take_put(const fabrics::call& begun, const command& asked) {
   const std::lock_guard lock(puts_mutex_);
   auto taken = puts_.extract({begun.link().get(), asked.number});
   return taken.empty() ? nullptr : std::move(taken.mapped());
@@ -86,27 +83,28 @@ void server_core::drop_lost_puts() {
 }
 
 void server_core::put_chunk(const fabrics::call& begun, const command& asked) {
-  // Counted from here on: a commit that overtakes a chunk is refused, not answered with half a shard.
-  const auto counted = begin_chunk(begun, asked);
-  if (!counted) return begun.fail(not_open(asked));
   const auto length = begun.terms().length;
   if (length == 0 || length > write_pool_->most()) {
     return begun.fail(error(errc::too_large, fmt::format("a chunk of {} bytes; this server takes at most {}", length,
                                                          write_pool_->most())));
   }
-  write_pool_->acquire(begun.side(), length, [self = shared_from_this(), begun, asked, counted](auto lease) {
+  // Claimed from here on: a commit that overtakes a chunk is refused, not answered with half a shard.
+  const auto first = asked.offset / block_size;
+  const auto claimed = claim(begun, asked, {first, first + block_count(length)});
+  if (!claimed) return begun.fail(claimed.error());
+  write_pool_->acquire(begun.side(), length, [self = shared_from_this(), begun, asked, blocks = *claimed](auto lease) {
     auto pieces = lease->pieces(0, begun.terms().length);
     pieces.keep(lease);
-    begun.accept(std::move(pieces), fabrics::on_end([self, begun, asked, counted, lease](links::outcome&& ended) {
+    begun.accept(std::move(pieces), fabrics::on_end([self, begun, asked, blocks, lease](links::outcome&& ended) {
                    if (ended.code) return begun.fail(error(to_errc(ended.code), std::move(ended.where)));
-                   self->on_disk([begun, asked, counted, lease](server_core& server) {
-                     server.store_chunk(begun, asked, *counted, lease);
+                   self->on_disk([begun, asked, blocks, lease](server_core& server) {
+                     server.store_chunk(begun, asked, *blocks, lease);
                    });
                  }));
   });
 }
 
-void server_core::store_chunk(const fabrics::call& begun, const command& asked, chunk_under_way& chunk,
+void server_core::store_chunk(const fabrics::call& begun, const command& asked, claimed_blocks& blocks,
                               const std::shared_ptr<memory::buffer_pool::lease>& lease) {
   const auto length = begun.terms().length;
   if (asked.crcs.size() != block_count(length)) {
@@ -117,26 +115,27 @@ void server_core::store_chunk(const fabrics::call& begun, const command& asked, 
   lease->pieces(0, length).for_each(0, length, [&](std::span<const std::byte> part) {
     if (!stored) return;
     const auto crcs = std::span(asked.crcs).subspan(at / block_size, block_count(part.size()));
-    stored = chunk.put().write(asked.offset + at, part, crcs);
+    stored = blocks.put().write(asked.offset + at, part, crcs);
     at += part.size();
   });
+  blocks.landed();
   if (!stored) return begun.fail(stored.error());
   bytes_stored_ += length;
-  chunk.landed();
   begun.succeed({});
 }
 
 void server_core::put_compare(const fabrics::call& begun, const command& asked) {
-  const auto put = find_put(begun, asked);
-  if (!put) return begun.fail(not_open(asked));
-  const auto same = put->put->compare(asked.offset, asked.crcs);
+  const auto claimed = claim(begun, asked, {asked.offset, asked.offset + asked.crcs.size()});
+  if (!claimed) return begun.fail(claimed.error());
+  const auto same = (*claimed)->put().compare(asked.offset, asked.crcs);
+  (*claimed)->landed();
   same ? begun.succeed({}) : begun.fail(same.error());
 }
 
 void server_core::put_commit(const fabrics::call& begun, const command& asked) {
   const auto put = take_put(begun, asked);
   if (!put || !put->ready) return begun.fail(not_open(asked));
-  if (put->writing > 0) return begun.fail(error(errc::invalid_argument, "commit before all chunks were answered"));
+  if (!put->claims.empty()) return begun.fail(error(errc::invalid_argument, "commit before all chunks were answered"));
   const auto committed = put->put->commit();
   if (!committed) return begun.fail(committed.error());
   ++puts_committed_;

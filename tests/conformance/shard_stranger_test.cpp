@@ -1,0 +1,87 @@
+// What a shard server answers to those who do not keep to the order of a put.
+#include "replicas.hpp"
+#include "shard_stranger.hpp"
+
+#include "base/crc32c.hpp"
+
+using namespace weft;
+using namespace weft::tests;
+using shards::verb;
+
+namespace {
+
+constexpr std::uint64_t chunk_size = 1 << 20;
+
+std::vector<std::uint32_t> crcs_of(std::span<const std::byte> bytes) {
+  std::vector<std::uint32_t> crcs;
+  for (std::size_t at = 0; at < bytes.size(); at += block_size) {
+    crcs.push_back(crc32c(bytes.subspan(at, std::min<std::size_t>(block_size, bytes.size() - at))));
+  }
+  return crcs;
+}
+
+shard_stranger::saying begin_of(std::uint64_t number, std::uint64_t size) {
+  return {{.what = verb::put_begin, .name = "shard", .version = {1, 2}, .number = number, .offset = size}};
+}
+
+shard_stranger::saying chunk_of(std::uint64_t number, std::uint64_t offset, const region_view& bytes) {
+  return {{.what = verb::put_chunk, .number = number, .offset = offset, .crcs = crcs_of(bytes.bytes())}, bytes};
+}
+
+} // namespace
+
+TEST_CASE("of two chunks for the same blocks at once the second is refused, and the first is stored") {
+  replicas<in_threads> with(1);
+  shard_stranger stranger(with.servers[0]->address());
+  const auto memory = stranger.filled(2 * chunk_size, 1);
+  REQUIRE_FALSE(stranger.ask(begin_of(1, 2 * chunk_size)).code);
+  auto answers = stranger.say({chunk_of(1, 0, memory.sub(0, chunk_size)),
+                               chunk_of(1, chunk_size - block_size, memory.sub(chunk_size - block_size, block_size)),
+                               chunk_of(1, chunk_size, memory.sub(chunk_size, chunk_size))});
+  CHECK_FALSE(soon(std::move(answers[0])).code);
+  const auto refused = soon(std::move(answers[1]));
+  CHECK(refused.code == errc::invalid_argument);
+  CHECK(refused.where == "put 1: some of 1 blocks from block 15 on are under way already");
+  CHECK_FALSE(soon(std::move(answers[2])).code);
+  // Once it has landed the blocks are free again.
+  CHECK_FALSE(stranger.ask(chunk_of(1, 0, memory.sub(0, chunk_size))).code);
+  CHECK_FALSE(stranger.ask({{.what = verb::put_commit, .number = 1}}).code);
+  CHECK(with.arrives("shard", 2 * chunk_size, 1));
+}
+
+TEST_CASE("a commit that overtakes a chunk is refused, and what was put is dropped") {
+  replicas<in_threads> with(1);
+  shard_stranger stranger(with.servers[0]->address());
+  const auto memory = stranger.filled(chunk_size, 1);
+  REQUIRE_FALSE(stranger.ask(begin_of(1, chunk_size)).code);
+  auto answers = stranger.say({chunk_of(1, 0, memory), {{.what = verb::put_commit, .number = 1}}});
+  const auto refused = soon(std::move(answers[1]));
+  CHECK(refused.code == errc::invalid_argument);
+  CHECK(refused.where == "commit before all chunks were answered");
+  std::ignore = soon(std::move(answers[0]));
+  CHECK(eventually([&] { return with.folders[0].unfinished() == 0; }));
+  CHECK(std::get<0>(soon(with.shards->stat("shard", outcome))) == errc::not_found);
+}
+
+TEST_CASE("comparisons with a version that is there are answered, repeated or beyond its end") {
+  replicas<in_threads> with(1);
+  shard_stranger stranger(with.servers[0]->address());
+  const auto memory = stranger.filled(chunk_size, 1);
+  for (const std::uint64_t number : {1, 2}) {
+    REQUIRE_FALSE(stranger.ask(begin_of(number, chunk_size)).code);
+    const auto compare = [&](std::uint64_t first, std::span<const std::byte> bytes) {
+      return stranger.ask({{.what = verb::put_compare, .number = number, .offset = first, .crcs = crcs_of(bytes)}})
+          .code;
+    };
+    if (number == 1) {
+      CHECK(compare(0, memory.bytes()) == errc::invalid_argument); // nothing is there yet
+      REQUIRE_FALSE(stranger.ask(chunk_of(number, 0, memory)).code);
+    } else {
+      CHECK_FALSE(compare(0, memory.bytes()));
+      CHECK_FALSE(compare(0, memory.bytes()));
+      CHECK(compare(1, memory.bytes()) == errc::invalid_argument);
+      CHECK(compare(~std::uint64_t{0}, memory.bytes()) == errc::invalid_argument);
+    }
+    CHECK_FALSE(stranger.ask({{.what = verb::put_commit, .number = number}}).code);
+  }
+}
