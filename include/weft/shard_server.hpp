@@ -56,7 +56,8 @@ public:
 
   shard_server(shard_server&&) noexcept;
   shard_server& operator=(shard_server&&) noexcept;
-  /// Refuses new operations; those under way end with the fabric.
+  /// Refuses new operations, waits for the disk and frees the folder, which another server may open at once. Operations
+  /// that are sending or receiving go on; what of them needs the store again ends with peer_closed at the peer.
   ~shard_server();
 
   [[nodiscard]] shard_server_metrics snapshot() const;

@@ -55,12 +55,13 @@ private:
 };
 
 /// Others than its peer cannot name it. Listed when its command arrives, so that one behind it on the link finds it
-/// whatever the disk does first.
+/// whatever the disk does first. Its list holds it, and work on the disk while it runs: nothing else may, as its end
+/// removes files of the store.
 struct open_put {
   std::unique_ptr<put_in_progress> put; ///< set before `ready`, then constant
   std::atomic<bool> ready = false;
   std::weak_ptr<const fabrics::link_core> owner;
-  block_claims claims;
+  const std::shared_ptr<block_claims> claims = std::make_shared<block_claims>();
 };
 
 /// The blocks that one chunk or comparison works on, claimed until landed(), or until it is given up. What is called
@@ -68,23 +69,26 @@ struct open_put {
 class claimed_blocks {
 public:
   /// Null when some of them are claimed already.
-  [[nodiscard]] static std::shared_ptr<claimed_blocks> claim(std::shared_ptr<open_put> of, const block_span& blocks) {
-    if (!of->claims.add(blocks)) return nullptr;
-    return std::make_shared<claimed_blocks>(std::move(of), blocks);
+  [[nodiscard]] static std::shared_ptr<claimed_blocks> claim(const std::shared_ptr<open_put>& of,
+                                                             const block_span& blocks) {
+    return of->claims->add(blocks) ? std::make_shared<claimed_blocks>(of, blocks) : nullptr;
   }
   /// Takes over what was added to the put's claims.
-  claimed_blocks(std::shared_ptr<open_put> of, const block_span& blocks) : of_(std::move(of)), blocks_(blocks) {}
+  claimed_blocks(const std::shared_ptr<open_put>& of, const block_span& blocks)
+      : of_(of), claims_(of->claims), blocks_(blocks) {}
   claimed_blocks(const claimed_blocks&) = delete;
   claimed_blocks& operator=(const claimed_blocks&) = delete;
   ~claimed_blocks() { landed(); }
 
   void landed() {
-    if (std::exchange(claimed_, false)) of_->claims.remove(blocks_);
+    if (std::exchange(claimed_, false)) claims_->remove(blocks_);
   }
-  [[nodiscard]] put_in_progress& put() const noexcept { return *of_->put; }
+  /// For work on the disk. Null when the put has been committed, abandoned or dropped meanwhile.
+  [[nodiscard]] std::shared_ptr<open_put> put() const noexcept { return of_.lock(); }
 
 private:
-  std::shared_ptr<open_put> of_;
+  std::weak_ptr<open_put> of_;
+  std::shared_ptr<block_claims> claims_;
   const block_span blocks_;
   bool claimed_ = true;
 };

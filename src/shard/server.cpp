@@ -22,12 +22,18 @@ void server_core::stop() {
   }
   disk_.join();
   scrubber_.reset();
-  const std::lock_guard lock(puts_mutex_);
-  puts_.clear();
+  decltype(puts_) unfinished;
+  {
+    const std::lock_guard lock(puts_mutex_);
+    unfinished.swap(puts_);
+  }
+  unfinished.clear(); // removes files, so before the store goes
+  store_.reset();
 }
 
 void server_core::link_ended() {
-  on_disk([](server_core& self) { self.drop_lost_puts(); });
+  const std::lock_guard lock(disk_mutex_);
+  if (!stopped_) queue([](server_core& self) { self.drop_lost_puts(); });
 }
 
 void server_core::arrived(const fabrics::call& begun, std::span<const std::byte> payload) {
@@ -42,7 +48,7 @@ void server_core::arrived(const fabrics::call& begun, std::span<const std::byte>
   if (asked.what == verb::put_chunk) return put_chunk(begun, asked);
   if (asked.what == verb::put_begin) return put_begin(begun, asked);
   if (asked.what == verb::put_abandon) return put_abandon(begun, asked);
-  on_disk([begun, asked = std::move(asked)](server_core& self) {
+  on_disk(begun, [begun, asked = std::move(asked)](server_core& self) {
     switch (asked.what) {
       case verb::stat: return self.stat(begun, asked);
       case verb::list: return self.list(begun, asked);

@@ -34,12 +34,19 @@ public:
   [[nodiscard]] shard_server_metrics snapshot() const;
   [[nodiscard]] bool forked() const noexcept { return fabric_->forked(); }
   void scrub(bytes_per_second rate, std::function<void(const stored_fault&)> told);
-  /// Ends the service and waits for the disk: from then on nothing touches the store.
+  /// Ends the service, waits for the disk and closes the store: unfinished puts are gone, and the folder is free for
+  /// another server. Operations under way that would need the disk again are answered peer_closed when they get there.
+  /// Those that are sending or receiving keep this object until they end, with their pool memory and the descriptors
+  /// that are read from, and nothing else of the store.
   void stop();
 
 private:
+  /// Runs work(*this) on the pool; behind stop() it fails `begun`.
   template <class Work>
-  void on_disk(Work&& work);
+  void on_disk(const fabrics::call& begun, Work&& work);
+  /// The same for who holds disk_mutex_ and has seen that stopped_ is not set.
+  template <class Work>
+  void queue(Work&& work);
 
   // server.cpp
   void stat(const fabrics::call& begun, const command& asked);
@@ -63,6 +70,7 @@ private:
   void put_compare(const fabrics::call& begun, const command& asked);
   void put_commit(const fabrics::call& begun, const command& asked);
   void put_abandon(const fabrics::call& begun, const command& asked);
+  [[nodiscard]] result<void> queue_abandon(const fabrics::call& begun, const command& asked);
   [[nodiscard]] result<std::shared_ptr<claimed_blocks>> claim(const fabrics::call& begun, const command& asked,
                                                               const block_span& blocks) const;
   [[nodiscard]] std::shared_ptr<open_put> take_put(const fabrics::call& begun, const command& asked);
@@ -76,7 +84,7 @@ private:
   mutable std::mutex puts_mutex_; ///< guards puts_
   /// By link and the client's number. The weak owner keeps the address of a link from being used again.
   std::map<std::pair<const fabrics::link_core*, std::uint64_t>, std::shared_ptr<open_put>> puts_;
-  std::mutex disk_mutex_; ///< guards stopped_, so that nothing is queued behind the end of disk_
+  std::mutex disk_mutex_; ///< guards stopped_, so that nothing is queued behind the end of disk_; before puts_mutex_
   bool stopped_ = false;
   std::atomic<std::uint64_t> bytes_served_ = 0;
   std::atomic<std::uint64_t> bytes_stored_ = 0;
@@ -93,10 +101,22 @@ private:
 
 namespace weft::shards {
 
+/// What the peer is told: of this process's end of the service, as of the end of its fabric.
+[[nodiscard]] inline error server_is_closed() {
+  return {errc::peer_closed, "its shard server is closed"};
+}
+
 template <class Work>
-void server_core::on_disk(Work&& work) {
-  const std::lock_guard lock(disk_mutex_);
-  if (stopped_) return; // the pool has ended: its queue would keep this object
+void server_core::on_disk(const fabrics::call& begun, Work&& work) {
+  {
+    const std::lock_guard lock(disk_mutex_);
+    if (!stopped_) return queue(std::forward<Work>(work));
+  }
+  begun.fail(server_is_closed()); // the pool has ended: its queue would keep this object
+}
+
+template <class Work>
+void server_core::queue(Work&& work) {
   boost::asio::post(disk_, [self = shared_from_this(), work = std::forward<Work>(work)]() mutable { work(*self); });
 }
 

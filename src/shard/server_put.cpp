@@ -30,7 +30,7 @@ void server_core::put_begin(const fabrics::call& begun, const command& asked) {
       return begun.fail(error(errc::protocol_error, fmt::format("put {} is open already", asked.number)));
     }
   }
-  on_disk([begun, asked, opened](server_core& self) { self.open_on_disk(begun, asked, opened); });
+  on_disk(begun, [begun, asked, opened](server_core& self) { self.open_on_disk(begun, asked, opened); });
 }
 
 void server_core::open_on_disk(const fabrics::call& begun, const command& asked,
@@ -97,7 +97,7 @@ void server_core::put_chunk(const fabrics::call& begun, const command& asked) {
     pieces.keep(lease);
     begun.accept(std::move(pieces), fabrics::on_end([self, begun, asked, blocks, lease](links::outcome&& ended) {
                    if (ended.code) return begun.fail(error(to_errc(ended.code), std::move(ended.where)));
-                   self->on_disk([begun, asked, blocks, lease](server_core& server) {
+                   self->on_disk(begun, [begun, asked, blocks, lease](server_core& server) {
                      server.store_chunk(begun, asked, *blocks, lease);
                    });
                  }));
@@ -106,6 +106,8 @@ void server_core::put_chunk(const fabrics::call& begun, const command& asked) {
 
 void server_core::store_chunk(const fabrics::call& begun, const command& asked, claimed_blocks& blocks,
                               const std::shared_ptr<memory::buffer_pool::lease>& lease) {
+  const auto open = blocks.put();
+  if (!open) return begun.fail(not_open(asked));
   const auto length = begun.terms().length;
   if (asked.crcs.size() != block_count(length)) {
     return begun.fail(error(errc::protocol_error, "a chunk without one CRC for each of its blocks"));
@@ -115,7 +117,7 @@ void server_core::store_chunk(const fabrics::call& begun, const command& asked, 
   lease->pieces(0, length).for_each(0, length, [&](std::span<const std::byte> part) {
     if (!stored) return;
     const auto crcs = std::span(asked.crcs).subspan(at / block_size, block_count(part.size()));
-    stored = blocks.put().write(asked.offset + at, part, crcs);
+    stored = open->put->write(asked.offset + at, part, crcs);
     at += part.size();
   });
   blocks.landed();
@@ -127,7 +129,9 @@ void server_core::store_chunk(const fabrics::call& begun, const command& asked, 
 void server_core::put_compare(const fabrics::call& begun, const command& asked) {
   const auto claimed = claim(begun, asked, {asked.offset, asked.offset + asked.crcs.size()});
   if (!claimed) return begun.fail(claimed.error());
-  const auto same = (*claimed)->put().compare(asked.offset, asked.crcs);
+  const auto open = (*claimed)->put();
+  if (!open) return begun.fail(not_open(asked));
+  const auto same = open->put->compare(asked.offset, asked.crcs);
   (*claimed)->landed();
   same ? begun.succeed({}) : begun.fail(same.error());
 }
@@ -135,7 +139,7 @@ void server_core::put_compare(const fabrics::call& begun, const command& asked) 
 void server_core::put_commit(const fabrics::call& begun, const command& asked) {
   const auto put = take_put(begun, asked);
   if (!put || !put->ready) return begun.fail(not_open(asked));
-  if (!put->claims.empty()) return begun.fail(error(errc::invalid_argument, "commit before all chunks were answered"));
+  if (!put->claims->empty()) return begun.fail(error(errc::invalid_argument, "commit before all chunks were answered"));
   const auto committed = put->put->commit();
   if (!committed) return begun.fail(committed.error());
   ++puts_committed_;
@@ -144,12 +148,20 @@ void server_core::put_commit(const fabrics::call& begun, const command& asked) {
 
 /// At once, so that it counts even before the put's own begin has come to the disk; the files go there.
 void server_core::put_abandon(const fabrics::call& begun, const command& asked) {
+  if (const auto queued = queue_abandon(begun, asked); !queued) begun.fail(queued.error());
+}
+
+/// Taken off the list and queued as one step: stop() finds it in one of the two. Errors: not_found, peer_closed.
+result<void> server_core::queue_abandon(const fabrics::call& begun, const command& asked) {
+  const std::lock_guard lock(disk_mutex_);
+  if (stopped_) return server_is_closed();
   auto put = take_put(begun, asked);
-  if (!put) return begun.fail(not_open(asked));
-  on_disk([begun, put = std::move(put)](server_core&) mutable {
+  if (!put) return not_open(asked);
+  queue([begun, put = std::move(put)](server_core&) mutable {
     put.reset();
     begun.succeed({});
   });
+  return {};
 }
 
 } // namespace weft::shards

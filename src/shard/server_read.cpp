@@ -30,7 +30,7 @@ void server_core::read(const fabrics::call& begun, const command& asked) {
                                                          length, read_pool_->most() - 2 * block_size)));
   }
   read_pool_->acquire(begun.side(), needed, [self = shared_from_this(), begun, asked](auto lease) {
-    self->on_disk([begun, asked, lease = std::move(lease)](server_core& server) mutable {
+    self->on_disk(begun, [begun, asked, lease = std::move(lease)](server_core& server) mutable {
       server.read_into(begun, asked, std::move(lease));
     });
   });
@@ -82,7 +82,8 @@ void server_core::send(const fabrics::call& begun, const std::shared_ptr<open_sh
         if (!ended.code) {
           self->bytes_served_ += ended.bytes;
         } else if (ended.code == errc::checksum_mismatch) {
-          self->on_disk([begun, shard, offset](server_core& server) { server.explain_mismatch(begun, shard, offset); });
+          self->on_disk(begun,
+                        [begun, shard, offset](server_core& server) { server.explain_mismatch(begun, shard, offset); });
         } else {
           begun.fail(error(to_errc(ended.code), std::move(ended.where)));
         }

@@ -63,6 +63,25 @@ TEST_CASE("a commit that overtakes a chunk is refused, and what was put is dropp
   CHECK(std::get<0>(soon(with.shards->stat("shard", outcome))) == errc::not_found);
 }
 
+TEST_CASE("a server that ends while a chunk is on its way frees its folder, and the peer hears why") {
+  const shard_folder folder;
+  fabric serving(configured({{"listen", "127.0.0.1:0"}}));
+  std::optional<shard_server> server(shard_server::open(serving, folder.path()).value());
+  shard_stranger stranger(serving.address(), {{"lane.bulk.limit", "1MiB/s"}});
+  const auto memory = stranger.filled(chunk_size, 1);
+  REQUIRE_FALSE(stranger.ask(begin_of(1, chunk_size)).code);
+  auto stored = std::move(stranger.say({chunk_of(1, 0, memory)}).front());
+  REQUIRE(eventually([&] { return serving.snapshot().all_lanes().bytes_received > 0; }));
+  server.reset();
+  CHECK(stored.wait_for(0s) == std::future_status::timeout);
+  CHECK(folder.unfinished() == 0);
+  const auto next = shard_server::open(serving, folder.path());
+  CHECK(next.has_value());
+  const auto ended = soon(std::move(stored));
+  CHECK(ended.code == errc::peer_closed);
+  CHECK(ended.where == "its shard server is closed");
+}
+
 TEST_CASE("comparisons with a version that is there are answered, repeated or beyond its end") {
   replicas<in_threads> with(1);
   shard_stranger stranger(with.servers[0]->address());

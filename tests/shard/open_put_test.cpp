@@ -18,13 +18,13 @@ TEST_CASE("blocks that are under way are nobody else's, and their neighbours are
 
 TEST_CASE("what is under way is seen until it has landed or is given up") {
   const auto put = std::make_shared<open_put>();
-  CHECK(put->claims.empty());
+  CHECK(put->claims->empty());
   const auto landing = claimed_blocks::claim(put, {0, 4});
   auto given_up = claimed_blocks::claim(put, {4, 8});
   landing->landed();
-  CHECK_FALSE(put->claims.empty());
+  CHECK_FALSE(put->claims->empty());
   given_up.reset();
-  CHECK(put->claims.empty());
+  CHECK(put->claims->empty());
   CHECK(claimed_blocks::claim(put, {0, 8}));
 }
 
@@ -35,5 +35,14 @@ TEST_CASE("having landed twice frees nobody else's blocks") {
   const auto second = claimed_blocks::claim(put, {0, 4});
   REQUIRE(second);
   first.reset();
-  CHECK_FALSE(put->claims.empty());
+  CHECK_FALSE(put->claims->empty());
+}
+
+TEST_CASE("what is under way does not keep a put that is over") {
+  auto put = std::make_shared<open_put>();
+  const auto late = claimed_blocks::claim(put, {0, 4});
+  CHECK(late->put() == put);
+  put.reset();
+  CHECK_FALSE(late->put());
+  late->landed();
 }
