@@ -79,15 +79,23 @@ void server_core::list(const fabrics::call& begun, const command& asked) {
   begun.succeed(encode(store_->list(asked.name, asked.after, static_cast<std::size_t>(limit))));
 }
 
+/// Why reading on for this peer is in vain, or no error: the server ends (peer_closed), the link has ended (closed,
+/// which nobody hears), or the deadline has passed by this end's clock (deadline_exceeded). That the peer cancelled it
+/// before is not seen here.
+errc server_core::given_up(const fabrics::call& begun) const {
+  if (stopped_) return server_is_closed().code();
+  if (!begun.link()->alive()) return errc::closed;
+  return clock::now() >= begun.deadline() ? errc::deadline_exceeded : errc{};
+}
+
 void server_core::verify(const fabrics::call& begun, const command& asked) {
-  const auto known = store_->stat(asked.name);
-  if (!known) return begun.fail(known.error());
-  auto report = store_->verify(asked.name);
-  if (!report) return begun.fail(report.error());
+  auto why = errc{};
+  auto report = store_->verify(asked.name, [&] { return (why = given_up(begun)) != errc{}; });
+  if (!report) return begun.fail(why == errc{} ? report.error() : error(why, report.error().where()));
   bad_blocks_ += report->bad.size();
   if (report->bad.size() > most_bad_blocks) report->bad.resize(most_bad_blocks);
   begun.succeed(
-      encode(answer{.version = known->version, .size = report->blocks, .bad_blocks = std::move(report->bad)}));
+      encode(answer{.version = report->version, .size = report->blocks, .bad_blocks = std::move(report->bad)}));
 }
 
 void server_core::remove(const fabrics::call& begun, const command& asked) {

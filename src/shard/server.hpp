@@ -52,6 +52,7 @@ private:
   void stat(const fabrics::call& begun, const command& asked);
   void list(const fabrics::call& begun, const command& asked);
   void verify(const fabrics::call& begun, const command& asked);
+  [[nodiscard]] errc given_up(const fabrics::call& begun) const;
   void remove(const fabrics::call& begun, const command& asked);
 
   // server_read.cpp
@@ -84,8 +85,9 @@ private:
   mutable std::mutex puts_mutex_; ///< guards puts_
   /// By link and the client's number. The weak owner keeps the address of a link from being used again.
   std::map<std::pair<const fabrics::link_core*, std::uint64_t>, std::shared_ptr<open_put>> puts_;
-  std::mutex disk_mutex_; ///< guards stopped_, so that nothing is queued behind the end of disk_; before puts_mutex_
-  bool stopped_ = false;
+  std::mutex disk_mutex_; ///< held to set stopped_ and to queue, so that nothing is behind the end of disk_; before
+                          ///< puts_mutex_
+  std::atomic<bool> stopped_ = false;
   std::atomic<std::uint64_t> bytes_served_ = 0;
   std::atomic<std::uint64_t> bytes_stored_ = 0;
   std::atomic<std::uint64_t> puts_committed_ = 0;

@@ -4,6 +4,9 @@
 
 #include "base/crc32c.hpp"
 
+#include <filesystem>
+#include <fstream>
+
 using namespace weft;
 using namespace weft::tests;
 using shards::verb;
@@ -27,6 +30,26 @@ shard_stranger::saying begin_of(std::uint64_t number, std::uint64_t size) {
 shard_stranger::saying chunk_of(std::uint64_t number, std::uint64_t offset, const region_view& bytes) {
   return {{.what = verb::put_chunk, .number = number, .offset = offset, .crcs = crcs_of(bytes.bytes())}, bytes};
 }
+
+/// Serves a shard of zeros, so large that reading it takes most of a minute and so sparse that it costs no disk.
+struct large_shard {
+  large_shard() {
+    server.reset(); // has made the folder a store
+    manifest stored{"large", {1, 2}, std::uint64_t{256} << 30, {}};
+    stored.block_crcs.assign(block_count(stored.size), crc32c(std::vector<std::byte>(block_size)));
+    const auto bytes = encode(stored);
+    std::ofstream(folder.path() + "/manifests/large", std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    const auto data = folder.path() + "/data/large." + to_string(stored.version);
+    std::ofstream{data};
+    std::filesystem::resize_file(data, stored.size);
+    server.emplace(shard_server::open(serving, folder.path()).value());
+  }
+
+  shard_folder folder;
+  fabric serving{configured({{"listen", "127.0.0.1:0"}, {"shard.threads", "1"}})};
+  std::optional<shard_server> server{shard_server::open(serving, folder.path()).value()};
+};
 
 } // namespace
 
@@ -80,6 +103,42 @@ TEST_CASE("a server that ends while a chunk is on its way frees its folder, and 
   const auto ended = soon(std::move(stored));
   CHECK(ended.code == errc::peer_closed);
   CHECK(ended.where == "its shard server is closed");
+}
+
+TEST_CASE("a shard is verified no longer than somebody waits for it") {
+  large_shard with;
+  const shard_stranger::saying verify{.what = {.what = verb::verify, .name = "large"}};
+  const shard_stranger::saying unknown{.what = {.what = verb::put_abandon, .number = 9}};
+  shard_stranger stranger(with.serving.address());
+  // Once what comes behind it on the link is answered, the verify has come to the server.
+  const auto begin = [&](shard_stranger& from) {
+    auto answers = from.say({verify, unknown});
+    CHECK(soon(std::move(answers[1])).code == errc::not_found);
+    return std::move(answers[0]);
+  };
+  // The disk has one thread.
+  const auto disk_is_free = [&] {
+    return !stranger.ask({.what = {.what = verb::stat, .name = "large"}, .deadline = 10s}).code;
+  };
+  SUBCASE("until the deadline") {
+    auto hasty = verify;
+    hasty.deadline = 50ms;
+    CHECK(stranger.ask(hasty).code == errc::deadline_exceeded);
+    CHECK(disk_is_free());
+  }
+  SUBCASE("until the link ends") {
+    auto other = std::make_unique<shard_stranger>(with.serving.address());
+    std::ignore = begin(*other);
+    other.reset();
+    CHECK(disk_is_free());
+  }
+  SUBCASE("until the server ends") {
+    auto verified = begin(stranger);
+    with.server.reset();
+    const auto ended = soon(std::move(verified));
+    CHECK(ended.code == errc::peer_closed);
+    CHECK(ended.where.find("of 4194304 blocks were checked") != std::string::npos);
+  }
 }
 
 TEST_CASE("comparisons with a version that is there are answered, repeated or beyond its end") {

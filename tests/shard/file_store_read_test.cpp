@@ -77,6 +77,29 @@ TEST_CASE_FIXTURE(store_fixture, "verify finds every rotten block and no other")
   CHECK(report.bad == std::vector<std::uint64_t>{0, 2, 5});
 }
 
+TEST_CASE_FIXTURE(store_fixture, "verify tells the version that it read, though another is put meanwhile") {
+  REQUIRE(put("a", version_1, random_bytes(3 * block_size, 4)));
+  bool replaced = false;
+  const auto report = store->verify("a", [&] {
+    if (!std::exchange(replaced, true)) REQUIRE(put("a", version_2, random_bytes(block_size, 5)));
+    return false;
+  });
+  CHECK(report.value().version == version_1);
+  CHECK(report.value().blocks == 3);
+  CHECK(report.value().bad.empty());
+  CHECK(store->verify("a").value().version == version_2);
+}
+
+TEST_CASE_FIXTURE(store_fixture, "verify reads no further once it is told to stop") {
+  REQUIRE(put("a", version_1, random_bytes(4 * block_size, 4)));
+  int asked = 0;
+  const auto report = store->verify("a", [&] { return ++asked == 3; });
+  REQUIRE_FALSE(report);
+  CHECK(report.error() == errc::cancelled);
+  CHECK(report.error().where() == "shard a: 2 of 4 blocks were checked");
+  CHECK(asked == 3);
+}
+
 TEST_CASE_FIXTURE(store_fixture, "verify counts blocks that the device does not give") {
   REQUIRE(put("a", version_1, random_bytes(2 * block_size, 5)));
   REQUIRE(store->open_shard("a"));
