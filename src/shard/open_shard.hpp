@@ -31,8 +31,6 @@ public:
   [[nodiscard]] result<void> check_block(std::uint64_t block, std::span<std::byte> memory) const;
 
   [[nodiscard]] const weft::manifest& manifest() const noexcept { return manifest_; }
-  /// For reads that another way submits (io_uring); open for as long as this object lives.
-  [[nodiscard]] int descriptor() const noexcept { return data_.descriptor(); }
 
 private:
   weft::manifest manifest_;

@@ -76,20 +76,20 @@ result<void> put_in_progress::compare(std::uint64_t first_block, std::span<const
   return {};
 }
 
-result<manifest> put_in_progress::commit() {
+result<void> put_in_progress::commit() {
   if (committed_) return error{errc::invalid_argument, subject_ + ": committed before"};
   if (const auto gap = std::find(present_.begin(), present_.end(), 0); gap != present_.end()) {
     return error{errc::invalid_argument,
                  fmt::format("{}: block {} of {} was not written", subject_, gap - present_.begin(), present_.size())};
   }
   if (already_there_) {
-    if (auto durable = store_.settle(manifest_.name); !durable) return durable.error();
+    if (auto durable = store_.settle(manifest_.name); !durable) return durable;
   } else {
-    if (auto synced = data_.sync(subject_); !synced) return synced.error();
-    if (auto published = store_.publish(manifest_, temporary_); !published) return published.error();
+    if (auto synced = data_.sync(subject_); !synced) return synced;
+    if (auto published = store_.publish(manifest_, temporary_); !published) return published;
   }
   committed_ = true;
-  return manifest_;
+  return {};
 }
 
 } // namespace weft

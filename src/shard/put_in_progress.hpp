@@ -40,7 +40,7 @@ public:
   /// Once, after every write() has returned: makes the shard durable, then visible. When this fails after the new
   /// version has become visible, it is whole but may be lost with the machine; a repeat settles it. Errors:
   /// invalid_argument while blocks are missing; conflict; no_space, io_error and the like.
-  [[nodiscard]] result<manifest> commit();
+  [[nodiscard]] result<void> commit();
 
 private:
   friend class file_store;

@@ -8,9 +8,7 @@ namespace {
 
 TEST_CASE_FIXTURE(store_fixture, "a put shard is found, listed and read back, also after a restart") {
   const auto data = random_bytes(3 * block_size + 17, 1);
-  const auto stored = put("train/0.tar", version_1, data);
-  REQUIRE(stored);
-  CHECK(stored->block_crcs == block_crcs(data));
+  REQUIRE(put("train/0.tar", version_1, data));
   for (int round = 0; round < 2; ++round) {
     CHECK(store->stat("train/0.tar").value() == catalogue_entry{"train/0.tar", version_1, data.size()});
     CHECK(store->list("", "", 10).shards.size() == 1);
@@ -127,15 +125,14 @@ TEST_CASE_FIXTURE(store_fixture, "a dropped put leaves nothing behind") {
 
 TEST_CASE_FIXTURE(store_fixture, "a repeat of a version is harmless, by sending all of it or by its digests") {
   const auto data = random_bytes(2 * block_size + 1, 7);
-  const auto stored = put("a", version_1, data);
-  REQUIRE(stored);
-  CHECK(put("a", version_1, data).value() == *stored);
+  REQUIRE(put("a", version_1, data));
+  CHECK(put("a", version_1, data));
   auto begun = store->begin_put("a", version_1, data.size());
   REQUIRE(begun);
   CHECK((*begun)->already_there());
   CHECK((*begun)->commit().error() == errc::invalid_argument);
   REQUIRE((*begun)->compare(0, block_crcs(data)));
-  CHECK((*begun)->commit().value() == *stored);
+  CHECK((*begun)->commit());
   CHECK(files("incoming").empty());
   CHECK(contents("a") == data);
 }
