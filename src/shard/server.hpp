@@ -80,6 +80,8 @@ private:
   std::shared_ptr<fabrics::fabric_core> fabric_;
   std::unique_ptr<system_calls> calls_;
   std::unique_ptr<file_store> store_;
+  /// What borrows is the side of a link, so that realtime of a peer has a share and a queue of its own and never waits
+  /// behind the bulk of the same peer. The price: one that fills both shares has all of a pool until some returns.
   std::shared_ptr<memory::buffer_pool> read_pool_;
   std::shared_ptr<memory::buffer_pool> write_pool_;
   mutable std::mutex puts_mutex_; ///< guards puts_
