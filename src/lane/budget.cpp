@@ -17,8 +17,11 @@ constexpr duration most_quiet_queue = std::chrono::milliseconds(8);
 constexpr duration least_crowded_queue = std::chrono::microseconds(10);
 constexpr duration most_crowded_queue = std::chrono::microseconds(200);
 /// What realtime latency may rise by: a third of that of an empty way, or so much.
-constexpr duration least_rise = std::chrono::microseconds(10);
+constexpr duration least_rise = std::chrono::microseconds(3);
 constexpr std::uint32_t round_marks = 8;
+/// What makes a channel a far one: so many times the least lag of the others, and so much.
+constexpr int far_lags = 4;
+constexpr duration least_far = std::chrono::microseconds(100);
 constexpr duration probe_every = std::chrono::seconds(5);
 constexpr duration probe_again = std::chrono::seconds(1); ///< when the least is still too much
 constexpr duration probe_lasts = std::chrono::milliseconds(10);
@@ -43,13 +46,14 @@ double share_of(duration part, duration whole) noexcept {
 
 } // namespace
 
+/// Of what waits for a link nothing is larger than this: the queue that is aimed at is no shorter than its lumps.
 std::uint64_t budget::quantum() const noexcept {
-  const auto quarter = limit_ / 4;
-  return std::clamp(quarter - quarter % grain, grain, most_quantum);
+  const auto part = limit_ / (crowded_ ? 8 : 4);
+  return std::clamp(part - part % grain, grain, most_quantum);
 }
 
 void budget::remove(flight& of) noexcept {
-  bytes_ -= of.write_off();
+  write_off(of);
   std::erase(flights_, &of);
 }
 
@@ -184,15 +188,17 @@ void budget::set_limit(std::uint64_t wanted) noexcept {
 }
 
 void budget::released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept {
-  bytes_ += to.released(bytes, marked, now);
+  const auto counted = to.released(bytes, marked, now);
+  if (!to.far()) bytes_ += counted;
   limited_ |= !open();
 }
 
 void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept {
   const auto told = from.landed(marks, now);
-  bytes_ -= told.bytes;
+  if (!from.far()) bytes_ -= told.bytes;
   if (told.marks == 0 || fixed_ > 0) return;
   now_ = now;
+  judge(from, told.lag);
   measure(told.bytes, now);
   if (probing_) {
     // What was released before tells of the queue of then.
@@ -231,20 +237,32 @@ void budget::measure(std::uint64_t bytes, time_point now) noexcept {
   measured_from_ = now;
 }
 
+/// A channel whose bytes take so much longer than those of another one has its queue elsewhere: before a slow receiver,
+/// or one that many send to. They would fill the budget, and leave the way idle for the others.
+void budget::judge(flight& of, duration lag) noexcept {
+  const auto of_others = of.far() ? bytes_ : bytes_ - of.bytes();
+  const bool far = of_others > 0 && near_lag_ < duration::max() && lag > far_lags * near_lag_ + least_far;
+  if (far == of.far()) return;
+  bytes_ = far ? bytes_ - of.bytes() : bytes_ + of.bytes();
+  of.put_far(far);
+}
+
 void budget::end_round() noexcept {
+  near_lag_ = round_lag_;
   if (limited_ && probe_is_due()) return probe();
   auto factor = 1.0;
   if (empty_lag_ == duration::zero()) {
     // Nothing held it back yet, and nothing is known.
   } else if (!crowded_) {
     factor = while_quiet();
-  } else if (std::none_of(heard_.begin(), heard_.end(), [this](const heard& each) { return each.guides(now_); })) {
-    factor = by_own_lag();
   } else {
-    factor = by_realtime();
+    const bool guided =
+        std::any_of(heard_.begin(), heard_.end(), [this](const heard& each) { return each.guides(now_); });
+    const auto wanted = guided ? by_realtime() : by_own_lag();
+    // The least is too much: the way must have become another one. While nobody waits it is no more than a slow one.
+    if (wanted.factor < 1.0 && limit_ <= least() && now_ - probed_at_ > probe_again) return probe();
+    factor = sparing_the_rate(wanted);
   }
-  // The least is too much: the way must have become another one. While nobody waits it is no more than a slow one.
-  if (crowded_ && factor < 1.0 && limit_ <= least() && now_ - probed_at_ > probe_again) return probe();
   const bool grows = factor > 1.0 && limited_; // what was not held back says nothing of a larger one
   if (factor > 1.0 && !limited_) factor = 1.0;
   set_limit(static_cast<std::uint64_t>(static_cast<double>(limit_) * factor) + (grows ? grain : 0));
@@ -255,17 +273,17 @@ double budget::while_quiet() const noexcept {
   return std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, most_growth);
 }
 
-double budget::by_own_lag() noexcept {
+budget::change budget::by_own_lag() const noexcept {
   const auto queue = std::clamp(empty_lag_ / 4, least_crowded_queue, most_crowded_queue);
   const auto factor = std::clamp(share_of(empty_lag_ + queue, round_lag_), most_shrinking, careful_growth);
-  return sparing_the_rate(factor, round_lag_ > 2 * (empty_lag_ + queue));
+  return {factor, round_lag_ > 2 * (empty_lag_ + queue)};
 }
 
 /// No more than is good for each that was heard of lately.
-double budget::by_realtime() noexcept {
-  auto factor = careful_growth;
+budget::change budget::by_realtime() noexcept {
+  change wanted{careful_growth, false};
+  auto& factor = wanted.factor;
   bool news = false;
-  bool much_too_slow = false;
   for (auto& each : heard_) {
     if (!each.guides(now_)) continue;
     news |= std::exchange(each.unheeded, false);
@@ -277,17 +295,17 @@ double budget::by_realtime() noexcept {
       factor = std::min(factor, 1.0); // what has no queue of its own makes nobody wait
     } else {
       factor = std::min(factor, std::max(most_shrinking, 1.0 - share_of(over, round_lag_)));
-      much_too_slow |= each.smooth > 2 * each.empty - aim;
+      wanted.much_too_slow |= each.smooth > 2 * each.empty - aim;
     }
   }
-  return news ? sparing_the_rate(factor, much_too_slow) : 1.0;
+  return news ? wanted : change{};
 }
 
 /// Latency is not bought with the rate: where less under way costs much of it, somebody else is to blame, as the host's
 /// own processors may be. Only when things stay bad the way must have become a slower one.
-double budget::sparing_the_rate(double factor, bool much_too_slow) noexcept {
-  if (factor >= 1.0 || rate_ >= kept_rate * fair_rate()) return factor;
-  if (much_too_slow) fastest_ = {forgetting * fastest_[0], forgetting * fastest_[1]};
+double budget::sparing_the_rate(const change& wanted) noexcept {
+  if (wanted.factor >= 1.0 || rate_ >= kept_rate * fair_rate()) return wanted.factor;
+  if (wanted.much_too_slow) fastest_ = {forgetting * fastest_[0], forgetting * fastest_[1]};
   return 1.0;
 }
 

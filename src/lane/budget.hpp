@@ -60,17 +60,23 @@ public:
   [[nodiscard]] std::uint64_t room() const noexcept { return limit_ > bytes_ ? limit_ - bytes_ : 0; }
   [[nodiscard]] std::uint64_t quantum() const noexcept;
   /// Whether a part of so many bytes, released to `to`, is to be marked. To be told of a landing costs the peer a frame
-  /// and both ends system calls, so while nobody waits it is asked about a quarter of the budget at a time. What is not
-  /// counted yet comes on top of the limit: less than that quarter for each channel, an eighth beside realtime traffic.
+  /// and both ends system calls, so while nobody waits it is asked about a quarter of the budget at a time; what is not
+  /// counted yet, less than that for each channel, comes on top of the limit. Beside realtime traffic all is counted.
   [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
-    const auto much = limit_ / (crowded_ ? 8 : 4);
-    return to.takes_mark() && ((crowded_ && to.awaited() == 0) || to.unmarked() + part >= much);
+    return to.takes_mark() && (crowded_ || to.unmarked() + part >= limit_ / 4);
   }
 
   void released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept;
   void landed(flight& from, std::uint64_t marks, time_point now) noexcept;
   /// What it has under way counts no more.
-  void write_off(flight& of) noexcept { bytes_ -= of.write_off(); }
+  void write_off(flight& of) noexcept {
+    const auto bytes = of.write_off();
+    if (!of.far()) bytes_ -= bytes;
+  }
+  /// Whether something may be released to it, as far as it alone is concerned.
+  [[nodiscard]] bool may_take(const flight& to) const noexcept {
+    return !to.parked() && (!to.far() || to.bytes() < limit_);
+  }
 
   /// When expire() must be called, as long as the budget holds something back.
   [[nodiscard]] time_point next_due() const noexcept { return expired_at_ + patience / 2; }
@@ -82,11 +88,17 @@ public:
 private:
   void end_round() noexcept;
   [[nodiscard]] double while_quiet() const noexcept;
-  [[nodiscard]] double by_own_lag() noexcept;
-  [[nodiscard]] double by_realtime() noexcept;
-  [[nodiscard]] double sparing_the_rate(double factor, bool much_too_slow) noexcept;
+  /// What the limit is to be multiplied by.
+  struct change {
+    double factor = 1.0;
+    bool much_too_slow = false; ///< whoever waits waits for twice what he should
+  };
+  [[nodiscard]] change by_own_lag() const noexcept;
+  [[nodiscard]] change by_realtime() noexcept;
+  [[nodiscard]] double sparing_the_rate(const change& wanted) noexcept;
   void look_at_board() noexcept;
   void measure(std::uint64_t bytes, time_point now) noexcept;
+  void judge(flight& of, duration lag) noexcept;
   [[nodiscard]] std::uint64_t least() const noexcept;
   /// Of the best rate of late, what it is to have beside others.
   [[nodiscard]] double fair_rate() const noexcept { return share_ * std::max(fastest_[0], fastest_[1]); }
@@ -125,6 +137,7 @@ private:
   std::uint64_t round_bytes_ = 0;
   std::uint32_t round_marks_ = 0;
   duration round_lag_ = duration::max(); ///< the least
+  duration near_lag_ = duration::max();  ///< that of the round before
   bool limited_ = false;                 ///< the budget held something back
 
   // The rate at which bytes land.

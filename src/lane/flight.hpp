@@ -31,6 +31,9 @@ public:
   [[nodiscard]] bool takes_mark() const noexcept { return count_ < most_marks; }
   /// Marks that were ever made.
   [[nodiscard]] std::uint64_t marks() const noexcept { return landed_ + count_; }
+  /// It goes to a slower place than the others: what it has under way stands in nobody's way but its own there.
+  [[nodiscard]] bool far() const noexcept { return far_; }
+  void put_far(bool far) noexcept { far_ = far; }
   /// It was too slow: nothing more is released to it until all its marks have landed.
   [[nodiscard]] bool parked() const noexcept { return parked_; }
   /// When the oldest mark will have taken too long: some times the least lag of late, within bounds. max(): nothing is
@@ -97,6 +100,7 @@ private:
   duration least_lag_{};
   time_point least_since_{};
   bool parked_ = false;
+  bool far_ = false;
 };
 
 } // namespace weft::lanes

@@ -266,7 +266,7 @@ private:
   void sender_progressed(operation& op);
   void resend_after_fence(channel_state& of);
   void collect_missing(operation& op, std::uint8_t number);
-  [[nodiscard]] static bool may_send(const channel_state& over) noexcept;
+  [[nodiscard]] bool may_send(const channel_state& over) const noexcept;
 
   // engine_receive.cpp
   void open_receiver(operation& op, memory::piece_list pieces, std::uint64_t window);

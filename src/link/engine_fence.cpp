@@ -173,8 +173,8 @@ void engine::channel_down(wire::place at) {
   // One that came up while an older one was not fenced has carried nothing.
   if (!std::exchange(state.stranded, true)) state.stranded_epoch = state.last_epoch;
   const bool forced = std::exchange(state.forced, false);
-  const bool others_send =
-      std::any_of(in_lane.channels.begin(), in_lane.channels.end(), [](const auto& each) { return may_send(*each); });
+  const bool others_send = std::any_of(in_lane.channels.begin(), in_lane.channels.end(),
+                                       [this](const auto& each) { return may_send(*each); });
   if (!others_send) rail_.remove(at.carries, in_lane);
 
   std::vector<operation*> stopped;

@@ -39,11 +39,12 @@ void engine::make_ready(operation& op) {
   if (may) rail_.ready(state.on, state);
 }
 
-/// A slice may go to a channel that is not too slow, once the peer has fenced what carried slices in its place before;
-/// and one that asks nobody where its bytes go, once the peer has said that it knows the channel: behind what it
-/// stopped before that.
-bool engine::may_send(const channel_state& over) noexcept {
-  if (over.channel == nullptr || over.closing || over.stranded || over.under_way.parked()) return false;
+/// A slice may go to a channel that takes more of the budget, once the peer has fenced what carried slices in its place
+/// before; and one that asks nobody where its bytes go, once the peer has said that it knows the channel: behind what
+/// it stopped before that.
+bool engine::may_send(const channel_state& over) const noexcept {
+  if (over.channel == nullptr || over.closing || over.stranded) return false;
+  if (!rail_.under_way().may_take(over.under_way)) return false;
   return !over.one_sided || over.up_there >= over.channel->epoch();
 }
 
@@ -180,13 +181,14 @@ void engine::landed(wire::place at, std::uint64_t marks) {
   auto& state = channel_of(at);
   if (broken_ || state.channel == nullptr) return;
   if (marks > state.under_way.marks()) return broken("word of slices that were never sent");
-  const bool was_parked = state.under_way.parked();
+  // It may have been shut: as the limit moves, whether it is now does not tell.
+  const bool was_shut = state.under_way.parked() || state.under_way.far();
   rail_.under_way().landed(state.under_way, marks, now_);
   if (sample_mark_ != 0 && marks >= sample_mark_ && &state == &message_channel()) {
     sample_mark_ = 0;
     rail_.board()->sample(now_ - sampled_at_, now_);
   }
-  if (was_parked) writable(at);
+  if (was_shut) writable(at);
 }
 
 void engine::writable(wire::place at) {

@@ -52,8 +52,7 @@ TEST_CASE_TEMPLATE("realtime beyond its limit goes over standard, and is counted
   const auto demoted = [&] { return with.client.snapshot().realtime_demoted; };
   ask();
   CHECK(demoted() == 0);
-  soon(
-      with.link.write(region, remote.sub(0, 1 << 20), {.lane = lane::realtime}, asio::use_future)); // a second's worth
+  soon(with.link.write(region, remote.sub(0, 1 << 20), {.lane = lane::realtime}, asio::use_future)); // a second's worth
   CHECK(demoted() == 0);
   CHECK(with.client.snapshot().of(lane::realtime).bytes_sent == 1 << 20);
   ask();
