@@ -468,7 +468,8 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
     if (const auto fits = validate(wanted); !fits) return fits;
     live_ = wanted;
     host_.board().weigh(wanted.lane_bulk_weight);
-    realtime_limit_ = wanted.lane_realtime_limit.value();
+    const auto limit = wanted.lane_realtime_limit.value();
+    if (realtime_limit_.exchange(limit) != limit) realtime_bucket_.forgive();
     const auto tell = [&wanted](worker& thread) {
       thread.post([&thread, chosen = lanes::policies_of(wanted)] {
         thread.begin();

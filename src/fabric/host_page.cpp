@@ -49,6 +49,15 @@ void unlock(int file, off_t offset) {
   ::fcntl(file, F_OFD_SETLK, &range);
 }
 
+/// The lock on the whole page.
+bool lock_for_a_while(int file) {
+  for (int i = 0; i < lock_tries; ++i) {
+    if (lock(file, 0)) return true;
+    std::this_thread::sleep_for(lock_pause);
+  }
+  return false;
+}
+
 bool is_locked(int file, off_t offset) {
   auto range = byte_at(offset, F_WRLCK);
   return ::fcntl(file, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
@@ -56,6 +65,10 @@ bool is_locked(int file, off_t offset) {
 
 off_t offset_of(std::size_t entry) {
   return static_cast<off_t>(offsetof(board_page, entries) + entry * sizeof(lanes::board_entry));
+}
+
+error all_taken(const std::string& path) {
+  return {errc::os_failure, fmt::format("{}: all its {} entries are taken", path, board_page::most_entries)};
 }
 
 /// Nobody else may have had a hand in the file. `info`: of it.
@@ -113,7 +126,11 @@ std::string host_page::path_of(host_share with) {
 result<page_users> host_page::look(const std::string& path, host_share with) {
   const auto file = open_file(path, with, false);
   if (!file) return file.error();
-  if (*file < 0) return page_users{};
+  if (*file < 0) {
+    const auto folder = path.substr(0, path.rfind('/'));
+    if (::access(folder.c_str(), W_OK | X_OK) != 0) return failure(folder, "no page can be made there", errno);
+    return page_users{};
+  }
   const std::shared_ptr<void> closing(nullptr, [file = *file](void*) { ::close(file); });
   struct stat info {};
   if (::fstat(*file, &info) != 0) return failure(path, "fstat", errno);
@@ -138,6 +155,7 @@ result<page_users> host_page::look(const std::string& path, host_share with) {
   }
   ::munmap(page, sizeof(board_page));
   if (!valid) return valid.error();
+  if (users.entries == board_page::most_entries) return all_taken(path);
   return users;
 }
 
@@ -158,24 +176,27 @@ host_page::~host_page() {
 result<void> host_page::open(host_share with) {
   for (int i = 0; i < lock_tries; ++i) {
     const auto opened = open_file(path_, with, true);
-    if (!opened) return opened.error();
-    if (*opened < 0) continue; // removed as it was opened
+    // Whoever makes it may not have opened it to the group yet.
+    const bool may_come = !opened && with == host_share::group && i + 1 < lock_tries;
+    if (!opened && !may_come) return opened.error();
+    if (!opened || *opened < 0) { // or it was removed as it was opened
+      std::this_thread::sleep_for(lock_pause);
+      continue;
+    }
     file_ = *opened;
     struct stat info {};
     if (::fstat(file_, &info) != 0) return failure(path_, "fstat", errno);
     if (const auto mine = check_owner(path_, info, with); !mine) return mine.error();
-    if (lock(file_, 0)) {
-      if (::fstat(file_, &info) != 0) return failure(path_, "fstat", errno);
-      if (info.st_nlink == 1) {
-        const auto taken = take_entry();
-        unlock(file_, 0);
-        if (!taken) return taken.error();
-        board_.emplace(*page_, *taken);
-        return {};
-      }
+    if (!lock_for_a_while(file_)) break;
+    if (::fstat(file_, &info) != 0) return failure(path_, "fstat", errno);
+    if (info.st_nlink == 1) {
+      const auto taken = take_entry();
+      unlock(file_, 0);
+      if (!taken) return taken.error();
+      board_.emplace(*page_, *taken);
+      return {};
     }
-    ::close(std::exchange(file_, -1));
-    std::this_thread::sleep_for(lock_pause);
+    ::close(std::exchange(file_, -1)); // the last one left meanwhile
   }
   return error(errc::os_failure, path_ + ": another process holds its lock");
 }
@@ -206,18 +227,24 @@ result<std::size_t> host_page::take_entry() {
     if (page_->used <= i) page_->used = static_cast<std::uint32_t>(i) + 1;
     return i;
   }
-  return error(errc::os_failure, fmt::format("{}: all its {} entries are taken", path_, board_page::most_entries));
+  return all_taken(path_);
 }
 
-/// The last one removes the file.
+/// The last one removes the file, if it may, and unless it was killed: then the next one does. Locks are given back by
+/// name: a child of fork has the file open too, and would keep them.
 void host_page::leave() noexcept {
   if (file_ < 0) return;
-  if (board_ && lock(file_, 0)) {
+  if (board_) {
     page_->entries[board_->own()].clear();
     unlock(file_, offset_of(board_->own()));
-    bool others = false;
-    for (std::size_t i = 0; i < board_page::most_entries; ++i) others |= is_locked(file_, offset_of(i));
-    if (!others) ::unlink(path_.c_str());
+    if (lock_for_a_while(file_)) {
+      bool others = false;
+      for (std::size_t i = 0; i < board_page::most_entries; ++i) others |= is_locked(file_, offset_of(i));
+      struct stat info {};
+      const bool named = ::fstat(file_, &info) == 0 && info.st_nlink > 0; // else the name is another page's
+      if (!others && named) ::unlink(path_.c_str());
+      unlock(file_, 0);
+    }
   }
   if (page_ != nullptr) ::munmap(std::exchange(page_, nullptr), sizeof(board_page));
   ::close(std::exchange(file_, -1));

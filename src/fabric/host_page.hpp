@@ -23,8 +23,8 @@ class host_page {
 public:
   /// Where the page of those that share as `with` says is.
   [[nodiscard]] static std::string path_of(host_share with);
-  /// Counts without taking an entry. Errors: os_failure, naming the file and what is wrong with it; no file is no
-  /// error.
+  /// Counts without taking an entry. Errors: os_failure, naming the file and what is wrong with it, or why none
+  /// could be made; where there is none yet, nobody is on it.
   [[nodiscard]] static result<page_users> look(const std::string& path, host_share with);
 
   explicit host_page(host_share with) : host_page(path_of(with), with) {}

@@ -177,9 +177,6 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
   if (core_->forked()) return answer_forked(std::move(handler));
   const auto& limits = core_->fabric().limits();
   const auto verify = options.verify.value_or(limits.verify);
-  std::uint64_t bytes = 0;
-  for (const auto& each : pieces) bytes += each.length;
-  options.lane = core_->fabric().lane_for(options.lane, bytes);
   auto end = std::make_shared<transfer_end>(std::move(handler), core_->side_of(options.lane).on(), verify);
   if (options.piece_status) end->tell_pieces(pieces);
   if (core_->fabric().closing()) return end->refuse(error(errc::closed, "the fabric is closing"));
@@ -191,6 +188,9 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
     parts = error(errc::too_large, "a list this long cannot notify: send a request when it is complete");
   }
   if (!parts) return end->refuse(parts.error());
+  std::uint64_t bytes = 0;
+  for (const auto& each : pieces) bytes += each.length;
+  options.lane = core_->fabric().lane_for(options.lane, bytes);
   const auto deadline = deadline_of(options.deadline, limits);
   end->expect(parts->size());
   const auto ids = connect_slot(end->slot(), core_, options.lane, parts->size());
@@ -219,13 +219,13 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
 void link::start_request(std::span<const std::byte> payload, request_options options, handler_of<response> handler) {
   if (core_->forked()) return answer_forked(std::move(handler));
   const auto& limits = core_->fabric().limits();
-  options.lane = core_->fabric().lane_for(options.lane, payload.size());
   auto& side = core_->side_of(options.lane);
   pending<response> done(std::move(handler), side.on());
   if (core_->fabric().closing()) return done.later(errc::closed, {});
   if (payload.size() > limits.request_max.value()) {
     return done.later(errc::too_large, {.payload = {}, .where = fmt::format("a request of {} bytes", payload.size())});
   }
+  options.lane = core_->fabric().lane_for(options.lane, payload.size());
   const auto id = connect_slot(done.slot(), core_, options.lane);
   submit(core_,
          {.kind = wire::operation_kind::request,

@@ -18,6 +18,7 @@ constexpr duration least_crowded_queue = std::chrono::microseconds(10);
 constexpr duration most_crowded_queue = std::chrono::microseconds(200);
 /// What realtime latency may rise by: a third of that of an empty way, or so much.
 constexpr duration least_rise = std::chrono::microseconds(3);
+constexpr std::uint64_t small_quantum = 16 * 1024;
 constexpr std::uint32_t round_marks = 8;
 /// What makes a channel a far one: so many times the least lag of the others, and so much.
 constexpr int far_lags = 4;
@@ -46,9 +47,10 @@ double share_of(duration part, duration whole) noexcept {
 
 } // namespace
 
-/// Of what waits for a link nothing is larger than this: the queue that is aimed at is no shorter than its lumps.
+/// Of what waits for a link nothing is larger than this. Beside realtime traffic the queue that is aimed at is no
+/// shorter than its lumps; what is small already is not made smaller, as each costs system calls.
 std::uint64_t budget::quantum() const noexcept {
-  const auto part = limit_ / (crowded_ ? 8 : 4);
+  const auto part = crowded_ ? std::max(limit_ / 8, std::min(limit_ / 4, small_quantum)) : limit_ / 4;
   return std::clamp(part - part % grain, grain, most_quantum);
 }
 
@@ -88,14 +90,17 @@ void budget::look_at_board() noexcept {
     if (i == board_->own()) {
       own_weight = weight;
       weights += weight;
-    } else {
-      if (now_ - board_->bulk_was_sent(i, now_) < demand_lasts) weights += weight;
-      others_probe_ |= board_->keeps_empty(i, now_);
+    } else if (now_ - board_->bulk_was_sent(i, now_) < demand_lasts) {
+      weights += weight;
     }
+    // Of the own entry: what another thread of this fabric has said.
+    const auto until = board_->empty_until(i, now_);
+    others_probe_ |= until > now_ && (i != board_->own() || until != announced_);
   }
   share_ = static_cast<double>(own_weight) / static_cast<double>(weights);
   if (about != crowded_) {
     crowded_ = about;
+    near_lag_ = duration::max(); // other lags are usual now
     const auto limit = probing_ ? resumes_at_ : limit_;
     stop_probe();
     set_limit(std::exchange(other_limit_, limit));
@@ -138,8 +143,7 @@ void budget::probe() noexcept {
   lag_count_ = 0;
   for (auto& each : heard_) each.probed = 0;
   resumes_at_ = std::exchange(limit_, least_crowded);
-  announced_ = board_ != nullptr && !others_probe_;
-  if (announced_) board_->keep_empty(now_ + probe_lasts);
+  if (board_ != nullptr && !others_probe_) announce();
 }
 
 /// A mark of the probe has landed.
@@ -153,16 +157,25 @@ void budget::probed(duration lag) noexcept {
     heard_enough = std::any_of(heard_.begin(), heard_.end(), told) && std::none_of(heard_.begin(), heard_.end(), waits);
   }
   if (lag_count_ < probe_marks || !heard_enough) {
-    if (announced_) board_->keep_empty(now_ + probe_lasts);
+    if (announced_ != time_point{}) announce();
     return;
   }
-  if (std::exchange(announced_, false)) board_->keep_empty({});
+  take_back();
   if (!others_probe_ || now_ - probed_at_ > longest_probe) end_probe();
+}
+
+void budget::announce() noexcept {
+  announced_ = now_ + probe_lasts;
+  board_->keep_empty(announced_);
+}
+
+void budget::take_back() noexcept {
+  if (announced_ != time_point{}) board_->no_longer_empty(std::exchange(announced_, time_point{}));
 }
 
 void budget::stop_probe() noexcept {
   probing_ = false;
-  if (std::exchange(announced_, false)) board_->keep_empty({});
+  take_back();
 }
 
 void budget::end_probe() noexcept {
@@ -200,6 +213,7 @@ void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept 
   now_ = now;
   judge(from, told.lag);
   measure(told.bytes, now);
+  if (from.far()) return; // its lag tells of another place
   if (probing_) {
     // What was released before tells of the queue of then.
     if (now - told.lag <= probed_at_) return;
@@ -237,9 +251,10 @@ void budget::measure(std::uint64_t bytes, time_point now) noexcept {
   measured_from_ = now;
 }
 
-/// A channel whose bytes take so much longer than those of another one has its queue elsewhere: before a slow receiver,
-/// or one that many send to. They would fill the budget, and leave the way idle for the others.
+/// A channel to a place where even the quickest bytes take so much longer than elsewhere has its queue there: before a
+/// slow receiver, or one that many send to. They would fill the budget, and leave the way idle for the others.
 void budget::judge(flight& of, duration lag) noexcept {
+  if (auto* to = of.to(); to != nullptr) lag = to->least_of_late(lag, now_);
   const auto of_others = of.far() ? bytes_ : bytes_ - of.bytes();
   const bool far = of_others > 0 && near_lag_ < duration::max() && lag > far_lags * near_lag_ + least_far;
   if (far == of.far()) return;

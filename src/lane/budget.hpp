@@ -108,6 +108,8 @@ private:
   void probe() noexcept;
   void probed(duration lag) noexcept;
   void stop_probe() noexcept;
+  void announce() noexcept;
+  void take_back() noexcept;
   void end_probe() noexcept;
 
   /// How the realtime traffic of one entry of the board fares.
@@ -157,7 +159,7 @@ private:
   // The probe: the way is kept empty.
   static constexpr std::uint32_t probe_marks = 8;
   bool probing_ = false;
-  bool announced_ = false;                   ///< on the board: others keep the way empty too
+  time_point announced_{};                   ///< until when others were asked to keep the way empty too; zero: not
   std::uint64_t resumes_at_ = 0;             ///< the limit of before
   time_point probed_at_{};                   ///< when the last one began
   time_point latency_at_{};                  ///< when the last one ended that heard of realtime traffic

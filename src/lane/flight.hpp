@@ -13,6 +13,25 @@
 
 namespace weft::lanes {
 
+/// Where channels lead to, one peer: lanes and channels share the way there, by what they are given of it.
+class destination {
+public:
+  /// Of the lags of late, with this one.
+  [[nodiscard]] duration least_of_late(duration lag, time_point now) noexcept {
+    if (lag < least_ || now - since_ > remembers) {
+      least_ = lag;
+      since_ = now;
+    }
+    return least_;
+  }
+
+private:
+  static constexpr duration remembers = std::chrono::milliseconds(10);
+
+  duration least_ = duration::max();
+  time_point since_{};
+};
+
 class flight {
 public:
   /// What a landing told.
@@ -33,6 +52,9 @@ public:
   [[nodiscard]] std::uint64_t marks() const noexcept { return landed_ + count_; }
   /// It goes to a slower place than the others: what it has under way stands in nobody's way but its own there.
   [[nodiscard]] bool far() const noexcept { return far_; }
+  /// Null: to a place of its own.
+  [[nodiscard]] destination* to() const noexcept { return to_; }
+  void leads_to(destination& there) noexcept { to_ = &there; }
   void put_far(bool far) noexcept { far_ = far; }
   /// It was too slow: nothing more is released to it until all its marks have landed.
   [[nodiscard]] bool parked() const noexcept { return parked_; }
@@ -101,6 +123,7 @@ private:
   time_point least_since_{};
   bool parked_ = false;
   bool far_ = false;
+  destination* to_ = nullptr;
 };
 
 } // namespace weft::lanes

@@ -93,6 +93,11 @@ public:
   // On any other of the fabric's.
   void bulk_sent(time_point now) noexcept { put(mine().bulk, now.time_since_epoch()); }
   void keep_empty(time_point until) noexcept { put(mine().empty_until, until.time_since_epoch()); }
+  /// Unless another thread has said so since.
+  void no_longer_empty(time_point until) noexcept {
+    auto said = until.time_since_epoch().count();
+    mine().empty_until.compare_exchange_strong(said, 0, std::memory_order_relaxed);
+  }
   void weigh(std::uint32_t weight) noexcept { mine().weight.store(weight, std::memory_order_relaxed); }
 
   // About all of them, by any thread. Times are never later than `now`.
@@ -115,8 +120,10 @@ public:
   [[nodiscard]] time_point bulk_was_sent(std::size_t entry, time_point now) const noexcept {
     return past(page_.entries[entry].bulk, now);
   }
-  [[nodiscard]] bool keeps_empty(std::size_t entry, time_point now) const noexcept {
-    return get(page_.entries[entry].empty_until) > now.time_since_epoch();
+  /// Zero where it is too far ahead to be meant.
+  [[nodiscard]] time_point empty_until(std::size_t entry, time_point now) const noexcept {
+    const time_point until(get(page_.entries[entry].empty_until));
+    return until > now + std::chrono::seconds(1) ? time_point{} : until;
   }
   [[nodiscard]] std::uint32_t weight_of(std::size_t entry) const noexcept {
     return std::clamp(page_.entries[entry].weight.load(std::memory_order_relaxed), 1U, most_weight);

@@ -19,7 +19,8 @@ public:
   /// `rate` may be another one each time; 0: everything may go.
   [[nodiscard]] bool take(std::uint64_t bytes, std::uint64_t rate, time_point now) noexcept {
     if (rate == 0) return true;
-    const auto cost = static_cast<duration::rep>(1e9 * static_cast<double>(bytes) / static_cast<double>(rate));
+    const auto seconds = std::min(static_cast<double>(bytes) / static_cast<double>(rate), longest_debt);
+    const auto cost = static_cast<duration::rep>(1e9 * seconds);
     const auto at = now.time_since_epoch().count();
     auto full = full_at_.load(std::memory_order_relaxed);
     while (true) {
@@ -29,7 +30,12 @@ public:
     }
   }
 
+  /// Another rate is in force: what was overdrawn at the last one is no debt.
+  void forgive() noexcept { full_at_.store(0, std::memory_order_relaxed); }
+
 private:
+  static constexpr double longest_debt = 60; ///< seconds
+
   std::atomic<duration::rep> full_at_ = 0;
 };
 

@@ -303,6 +303,7 @@ private:
   const tunables& limits_;
   const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
   time_point now_{};
+  lanes::destination peer_;
   std::deque<lane_state> lanes_;
   std::array<lane_state*, lane_count> by_lane_{}; ///< null: of another engine
   using operation_map = std::unordered_map<operation_id, std::unique_ptr<operation>>;

@@ -12,7 +12,9 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
+#include <tuple>
 
 using namespace weft;
 using namespace std::chrono_literals;
@@ -102,6 +104,28 @@ TEST_CASE("the entry of a process that was killed is free again") {
   CHECK(file.entries() == 1);
   ::close(ready[0]);
   ::close(ready[1]);
+}
+
+TEST_CASE("a fabric that closes while a fork of its process lives keeps nobody out") {
+  const page_file file;
+  host_page stays(file.path, host_share::user);
+  auto leaves = std::make_unique<host_page>(file.path, host_share::user);
+  int hold[2];
+  REQUIRE(::pipe(hold) == 0);
+  const auto child = ::fork();
+  if (child == 0) { // has the file open as long as it lives
+    ::close(hold[1]);
+    char end = 0;
+    std::ignore = ::read(hold[0], &end, 1);
+    ::_exit(0);
+  }
+  const auto left = leaves->board().own();
+  leaves.reset();
+  host_page next(file.path, host_share::user);
+  CHECK(next.why_not() == "");
+  CHECK(next.board().own() == left);
+  for (const int each : hold) ::close(each);
+  ::waitpid(child, nullptr, 0);
 }
 
 TEST_CASE("a page that is not ours, or no page, is refused by name, and the fabric is alone") {

@@ -41,6 +41,17 @@ TEST_CASE("a large one goes, and those behind it wait for as long as it takes") 
   CHECK(bucket.take(1, rate, now + 1s));
 }
 
+TEST_CASE("what was overdrawn at one rate is no debt at another, and never for long") {
+  token_bucket bucket;
+  const auto now = time_point{} + 1h;
+  CHECK(bucket.take(~std::uint64_t{0}, rate, now));
+  CHECK_FALSE(bucket.take(1, rate, now + 50s));
+  CHECK(bucket.take(1, rate, now + 61s));
+  CHECK(bucket.take(100 * rate, rate, now + 61s));
+  bucket.forgive();
+  CHECK(bucket.take(1, rate, now + 61s));
+}
+
 TEST_CASE("without a rate all goes, and costs nothing of a later one") {
   token_bucket bucket;
   const auto now = time_point{} + 1h;

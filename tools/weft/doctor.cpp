@@ -79,7 +79,7 @@ void show_sharing(command_context& context, advice& todo) {
     if (found.page.empty()) {
       fmt::print("host.share=off: bulk data makes no room for the realtime traffic of other processes\n");
     } else if (found.why_not.empty()) {
-      fmt::print("host.share={}: {} fabrics are open, {} with realtime traffic and {} with bulk data in the last "
+      fmt::print("host.share={}: open fabrics: {}, {} with realtime traffic and {} with bulk data in the last "
                  "second ({})\n",
                  found.with, found.fabrics, found.realtime, found.bulk, found.page);
     } else {
@@ -87,8 +87,7 @@ void show_sharing(command_context& context, advice& todo) {
     }
   }
   if (!found.why_not.empty()) {
-    todo.push_back(fmt::format("bulk data makes no room for the realtime traffic of other processes on this host: {}; "
-                               "containers need a common /dev/shm and network namespace for it",
+    todo.push_back(fmt::format("bulk data makes no room for the realtime traffic of other processes on this host: {}",
                                found.why_not));
   }
   context.document["sharing"] = {{"with", found.with},         {"page", found.page}, {"fabrics", found.fabrics},
