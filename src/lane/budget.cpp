@@ -100,7 +100,7 @@ void budget::look_at_board() noexcept {
   share_ = static_cast<double>(own_weight) / static_cast<double>(weights);
   if (about != crowded_) {
     crowded_ = about;
-    near_lag_ = duration::max(); // other lags are usual now
+    near_to_ = nullptr; // other lags are usual now
     const auto limit = probing_ ? resumes_at_ : limit_;
     stop_probe();
     set_limit(std::exchange(other_limit_, limit));
@@ -222,7 +222,10 @@ void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept 
   }
   round_bytes_ += told.bytes;
   ++round_marks_;
-  round_lag_ = std::min(round_lag_, told.lag);
+  if (told.lag < round_lag_) {
+    round_lag_ = told.lag;
+    round_to_ = place_of(from);
+  }
   if (round_marks_ >= round_marks && round_bytes_ >= limit_) end_round();
 }
 
@@ -255,8 +258,10 @@ void budget::measure(std::uint64_t bytes, time_point now) noexcept {
 /// slow receiver, or one that many send to. They would fill the budget, and leave the way idle for the others.
 void budget::judge(flight& of, duration lag) noexcept {
   if (auto* to = of.to(); to != nullptr) lag = to->least_of_late(lag, now_);
+  const auto usual = round_lag_ < duration::max() ? std::max(near_lag_, round_lag_) : near_lag_;
   const auto of_others = of.far() ? bytes_ : bytes_ - of.bytes();
-  const bool far = of_others > 0 && near_lag_ < duration::max() && lag > far_lags * near_lag_ + least_far;
+  const bool compares = of_others > 0 && near_to_ != nullptr && near_to_ != place_of(of);
+  const bool far = compares && lag > far_lags * usual + least_far;
   if (far == of.far()) return;
   bytes_ = far ? bytes_ - of.bytes() : bytes_ + of.bytes();
   of.put_far(far);
@@ -264,6 +269,7 @@ void budget::judge(flight& of, duration lag) noexcept {
 
 void budget::end_round() noexcept {
   near_lag_ = round_lag_;
+  near_to_ = round_to_;
   if (limited_ && probe_is_due()) return probe();
   auto factor = 1.0;
   if (empty_lag_ == duration::zero()) {

@@ -99,6 +99,9 @@ private:
   void look_at_board() noexcept;
   void measure(std::uint64_t bytes, time_point now) noexcept;
   void judge(flight& of, duration lag) noexcept;
+  [[nodiscard]] static const void* place_of(const flight& of) noexcept {
+    return of.to() != nullptr ? static_cast<const void*>(of.to()) : &of;
+  }
   [[nodiscard]] std::uint64_t least() const noexcept;
   /// Of the best rate of late, what it is to have beside others.
   [[nodiscard]] double fair_rate() const noexcept { return share_ * std::max(fastest_[0], fastest_[1]); }
@@ -139,7 +142,9 @@ private:
   std::uint64_t round_bytes_ = 0;
   std::uint32_t round_marks_ = 0;
   duration round_lag_ = duration::max(); ///< the least
-  duration near_lag_ = duration::max();  ///< that of the round before
+  const void* round_to_ = nullptr;       ///< where that was seen
+  duration near_lag_{};                  ///< those of the round before
+  const void* near_to_ = nullptr;        ///< null: nothing is known to compare with
   bool limited_ = false;                 ///< the budget held something back
 
   // The rate at which bytes land.

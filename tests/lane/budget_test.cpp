@@ -347,6 +347,30 @@ TEST_CASE("a channel with its queue elsewhere leaves the budget to the others, a
   CHECK(under_way.state().bytes == 0);
 }
 
+TEST_CASE("channels to one place are never far from each other: what they have under way is their share of one way") {
+  budget under_way{0};
+  flight much, little, elsewhere;
+  destination one, other;
+  much.leads_to(one);
+  little.leads_to(one);
+  elsewhere.leads_to(other);
+  for (auto* each : {&much, &little, &elsewhere}) under_way.add(*each);
+  auto now = time_point{} + 1h;
+  for (int i = 0; i < 16; ++i, now += 50us) {
+    under_way.released(much, 256 * 1024, true, now);
+    under_way.landed(much, much.marks(), now + 50us);
+  }
+  for (auto* each : {&little, &elsewhere}) under_way.released(*each, 64 * 1024, true, now);
+  now += 20ms;
+  under_way.released(much, 64 * 1024, true, now);
+  under_way.landed(much, much.marks(), now + 50us);
+  under_way.released(much, 64 * 1024, true, now);
+  under_way.landed(little, 1, now);
+  CHECK_FALSE(little.far());
+  under_way.landed(elsewhere, 1, now);
+  CHECK(elsewhere.far());
+}
+
 TEST_CASE("beside realtime traffic all that a channel has is counted") {
   host_board board;
   budget under_way{0, &board};
