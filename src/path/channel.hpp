@@ -50,8 +50,8 @@ public:
   [[nodiscard]] virtual std::uint32_t epoch() const noexcept = 0;
 
   /// Copies a frame without payload memory of its own (anything but a slice) behind those posted before. False: no
-  /// room, nothing was taken; listener::writable follows. A one-sided channel takes many more
-  /// markers than other frames.
+  /// room, nothing was taken; listener::writable follows. A one-sided channel takes many more markers than
+  /// other frames.
   [[nodiscard]] virtual bool post_message(const wire::frame_header& header, std::span<const std::byte> body) = 0;
 
   /// Whether post_slice would take a slice now. False counts as a refusal: listener::writable follows.

@@ -13,8 +13,8 @@ class driver {
 public:
   virtual void batch_begins() = 0;
   virtual void batch_ends() = 0;
-  /// The channel broke, or what came is no frame: it is to be closed. Inside a batch. While it is
-  /// being closed: what broke it, known only now.
+  /// The channel broke, or what came is no frame: it is to be closed. Inside a batch. While it is being closed: what
+  /// broke it, known only now.
   virtual void channel_failed(wire::place at, std::uint32_t epoch, const error& why) = 0;
   /// Something has come over it, so that it works in both directions. Told by channels for which the set-up of their
   /// connection proves nothing.

@@ -28,6 +28,13 @@ constexpr auto look_interval = std::chrono::milliseconds{2};
 /// What the second process tells when all went well.
 constexpr std::string_view done_word = "done";
 
+/// Errors: os_failure, with what the second process tells instead.
+result<void> hear_done(companion& other) {
+  const auto heard = other.hear();
+  if (!heard) return heard.error();
+  return *heard == done_word ? result<void>{} : error{errc::os_failure, *heard};
+}
+
 /// A fabric, its link, and memory for the transfers.
 struct arm {
   fabric on;
@@ -201,9 +208,7 @@ private:
   }
 
   result<void> results_of_other(std::vector<mixed_cell>& cells) {
-    const auto heard = other_->hear();
-    if (!heard) return heard.error();
-    if (*heard != done_word) return error{errc::os_failure, *heard};
+    if (const auto done = hear_done(*other_); !done) return done;
     for (std::size_t i = 0; i < plans_.size(); ++i) {
       if (!is_mine(plans_[i])) other_->add_to(i, cells[i]);
     }
@@ -479,9 +484,7 @@ result<void> bench_mixed(const bench_arguments& arguments, interrupt& signals, b
     return opened;
   if (other) {
     if (const auto told = other->tell(address); !told) return told;
-    const auto heard = other->hear();
-    if (!heard) return heard.error();
-    if (*heard != done_word) return error{errc::os_failure, *heard};
+    if (const auto opened = hear_done(*other); !opened) return opened;
   }
   std::vector<mixed_cells> repeats;
   if (const auto done = measuring.run(repeats); !done) return done;
