@@ -44,8 +44,6 @@ public:
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   /// Bytes released since the last mark, which bytes() does not count.
   [[nodiscard]] std::uint64_t unmarked() const noexcept { return unmarked_; }
-  /// Marks whose landing was not told yet.
-  [[nodiscard]] std::size_t awaited() const noexcept { return count_; }
   /// Whether one more can be kept.
   [[nodiscard]] bool takes_mark() const noexcept { return count_ < most_marks; }
   /// Marks that were ever made.

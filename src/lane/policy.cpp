@@ -25,10 +25,4 @@ marks marks_of(const tunables& limits, lane on) noexcept {
   return {static_cast<std::uint8_t>(dscp), static_cast<std::uint8_t>(priority)};
 }
 
-policies by_weight(const std::array<std::uint32_t, lane_count>& weights) noexcept {
-  policies made;
-  for (std::size_t i = 0; i < lane_count; ++i) made[i].weight = weights[i];
-  return made;
-}
-
 } // namespace weft::lanes

@@ -31,7 +31,5 @@ struct marks {
 
 /// Of the realtime thread, or one of the data threads, which share evenly.
 [[nodiscard]] policies policies_of(const tunables& limits) noexcept;
-/// Shares, and nothing else.
-[[nodiscard]] policies by_weight(const std::array<std::uint32_t, lane_count>& weights) noexcept;
 
 } // namespace weft::lanes

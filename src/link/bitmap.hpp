@@ -24,12 +24,6 @@ public:
     return true;
   }
 
-  void clear(std::uint32_t index) noexcept {
-    if (!test(index)) return;
-    words_[index / 64] &= ~(std::uint64_t{1} << (index % 64));
-    --count_;
-  }
-
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   [[nodiscard]] bool full() const noexcept { return count_ == size_; }

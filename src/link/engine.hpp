@@ -28,7 +28,6 @@ struct operation_request {
   std::span<const std::byte> payload = {}; ///< copied during start()
   memory::piece_list pieces = {};
   std::vector<std::uint32_t> slice_crcs = {}; ///< write: the CRC32C of each slice if known, else empty
-  std::uint32_t slice_size = 0;               ///< 0: the tunable
   time_point deadline = time_point::max();
   duration stall = duration::max();
   bool wait_when_full = true; ///< else queue_full
@@ -105,8 +104,8 @@ public:
   /// Ends it with `reason` after its fence. An unknown id has ended already.
   void cancel(operation_id id, errc reason);
 
-  // Answers to the peer's operations. An id that the peer cancelled meanwhile is known no more: owner is completed
-  // with `cancelled` at once then, and a response goes nowhere.
+  // Answers to the peer's operations. Of one that the peer cancelled meanwhile owner is completed with `cancelled` at
+  // once, and a response goes nowhere; it counts as outstanding until one of these is called.
   /// Grants `pieces`, as long as the write. `owner` hears when its data is verified or given up; then respond.
   void accept_write(operation_id id, memory::piece_list pieces, std::unique_ptr<completion> owner);
   /// Sends `pieces`, as long as the read. `crcs`: as operation_request::slice_crcs. `owner` hears when the receiver
@@ -146,7 +145,6 @@ public:
   void flush_channels();
 
   [[nodiscard]] const engine_counters& counters() const noexcept { return counters_; }
-  [[nodiscard]] std::size_t outstanding() const noexcept { return operations_.size(); }
 
 private:
   /// The slice that arrives on a channel, part by part; one at a time.
@@ -215,10 +213,14 @@ private:
   operation& add(operation_id id);
   void begin(operation& op, std::span<const std::byte> payload);
   void begin_waiting();
+  [[nodiscard]] static bool is_gone(const operation* op) noexcept;
+  void give_up(operation* op, std::unique_ptr<completion> owner);
   bool fits(const operation& op) const noexcept;
   void tell_owner(operation& op);
   void finish(operation& op);
   void complete_ended();
+  void push_response(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload,
+                     bool data_sent);
 
   // engine_fence.cpp
   void stop(operation& op, const error& why);
@@ -230,6 +232,7 @@ private:
   void force_fence(operation& op);
   void close(channel_state& of);
   void forget_in_lane(operation& op);
+  void fence_arrived(const wire::frame_header& header);
 
   // engine_messages.cpp
   outbox::message& push(wire::frame_type type, operation_id id) { return outbox_.push(type, id); }
@@ -246,9 +249,6 @@ private:
   void response_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void progress_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void cancel_arrived(const wire::frame_header& header);
-  void fence_arrived(const wire::frame_header& header);
-  void push_response(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload,
-                     bool data_sent);
   void broken(std::string what);
 
   // engine_send.cpp

@@ -227,9 +227,11 @@ void engine::fence_arrived(const wire::frame_header& header) {
 void engine::fail_all(const error& why) {
   over_ = why;
   for (auto& state : lanes_) rail_.remove(state.on, state);
-  std::vector<operation*> all;
-  for (auto& [id, op] : operations_) all.push_back(op.get());
-  for (auto* op : all) {
+  std::vector<operation_id> all;
+  for (const auto& [id, op] : operations_) all.push_back(id);
+  for (const auto id : all) {
+    auto* op = find(id);
+    if (op == nullptr) continue; // the memory of another one went back, and whoever waited for it has answered this one
     if (!op->ending.code) {
       op->ending.code = why.code();
       op->ending.where = why.where();

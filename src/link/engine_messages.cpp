@@ -10,6 +10,8 @@ namespace {
 /// Messages after which the peer is told that they arrived, even when nothing else goes there: half of the smallest
 /// window that a peer may have.
 constexpr std::uint32_t acknowledge_after = 8;
+/// Messages that a peer may send before any of them is answered or acknowledged: the largest window that it may have.
+constexpr std::size_t largest_window = 65536;
 /// Of granted memory, over all operations of a link's engine: 24 bytes each, and a run of thousands takes a peer 30.
 constexpr std::uint64_t most_kept_pieces = 1 << 20;
 
@@ -156,7 +158,6 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
   op.slices = {terms->length, terms->slice_size};
   keep_grant(op, *granted);
   op.granted = std::move(*granted);
-  op.ending.verified = terms->verify;
   op.stall = limits_.stall_default;
   const auto deadline = terms->time_left_ns == 0
                             ? time_point::max()
@@ -167,7 +168,7 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
 
 /// An honest peer acknowledges as it goes: another one would have what it is told kept without end.
 bool engine::acknowledges() const noexcept {
-  return outbox_.size() <= limits_.message_window + 4 * std::size_t{limits_.operations_max};
+  return outbox_.size() <= 2 * largest_window + 4 * std::size_t{limits_.operations_max};
 }
 
 /// Only channels that write unasked look at what a grant names.
@@ -242,6 +243,8 @@ void engine::cancel_arrived(const wire::frame_header& header) {
   auto* op = find(header.transfer);
   if (op == nullptr || op->ours) return;
   op->peer_gone = true;
+  // Whoever is to answer it holds what it brought: until then it counts, or a peer could have that pile up.
+  if (op->now == phase::asked) return post_markers(*op);
   if (!op->fencing()) stop(*op, error(errc::cancelled, "the peer gave it up"));
 }
 

@@ -74,10 +74,8 @@ operation_id engine::start(operation_request&& asked, std::unique_ptr<completion
   op.owner = std::move(owner);
   op.deadline = asked.deadline;
   op.stall = asked.kind == wire::operation_kind::request ? duration::max() : asked.stall;
-  op.ending.verified = asked.verify;
   op.keep_progress = asked.keep_progress;
-  op.slices = {asked.pieces.length(),
-               asked.slice_size != 0 ? asked.slice_size : static_cast<std::uint32_t>(limits_.slice_size.value())};
+  op.slices = {asked.pieces.length(), static_cast<std::uint32_t>(limits_.slice_size.value())};
   op.terms = {.service = asked.service,
               .kind = asked.kind,
               .carries = asked.carries,
@@ -146,12 +144,19 @@ void engine::cancel(operation_id id, errc reason) {
   stop(*op, error(reason));
 }
 
+/// The peer has given up what its handler would now begin.
+bool engine::is_gone(const operation* op) noexcept {
+  return op == nullptr || op->now != phase::asked || op->peer_gone;
+}
+
+void engine::give_up(operation* op, std::unique_ptr<completion> owner) {
+  ended_.push_back({std::move(owner), {.code = errc::cancelled}});
+  if (op != nullptr && op->now == phase::asked) finish(*op);
+}
+
 void engine::accept_write(operation_id id, memory::piece_list pieces, std::unique_ptr<completion> owner) {
   auto* op = find(id);
-  if (op == nullptr || op->now != phase::asked) {
-    ended_.push_back({std::move(owner), {.code = errc::cancelled}});
-    return;
-  }
+  if (is_gone(op)) return give_up(op, std::move(owner));
   op->owner = std::move(owner);
   op->now = phase::moving;
   op->last_progress = now_;
@@ -166,10 +171,7 @@ void engine::accept_write(operation_id id, memory::piece_list pieces, std::uniqu
 void engine::supply_read(operation_id id, memory::piece_list pieces, std::vector<std::uint32_t> crcs,
                          std::unique_ptr<completion> owner) {
   auto* op = find(id);
-  if (op == nullptr || op->now != phase::asked) {
-    ended_.push_back({std::move(owner), {.code = errc::cancelled}});
-    return;
-  }
+  if (is_gone(op)) return give_up(op, std::move(owner));
   op->owner = std::move(owner);
   op->now = phase::moving;
   op->last_progress = now_;
@@ -191,7 +193,8 @@ void engine::respond(operation_id id, error_code code, std::string_view where, s
     code = errc::handler_failed;
     where = "success before the data was verified";
   }
-  push_response(id, code, where, payload, op->now != phase::asked);
+  const bool nobody_waits = op->peer_gone && op->now == phase::asked;
+  if (!nobody_waits) push_response(id, code, where, payload, op->now != phase::asked);
   if (op->now == phase::moving) {
     stop(*op, error(to_errc(code), std::string(where)));
   } else if (op->now != phase::stopping) {

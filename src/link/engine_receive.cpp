@@ -108,7 +108,7 @@ void engine::check_slice(operation& op, const wire::frame_header& header, std::u
   if (refused) {
     ++counters_.slices_refused;
     // Every slice may be bad once, before the sender hears of the first; then it gives the transfer up.
-    if (++op.ending.refused > 2 * std::uint64_t{op.slices.count()} + few_refusals) {
+    if (++op.refused > 2 * std::uint64_t{op.slices.count()} + few_refusals) {
       return broken("slices that fail their check without end");
     }
   } else {

@@ -249,7 +249,7 @@ void engine::slices_refused(operation& op, const wire::slice_range& range) {
     // The receiver's check failed: ours tells whether the bytes were bad before they left.
     const bool rotten = !out.crcs.empty() && crc_of(out.pieces, op.slices.offset(index), length) != out.crcs[index];
     if (rotten) return stop(op, error(errc::checksum_mismatch, where + ": stored"));
-    if (++op.ending.refused > most_refusals) return stop(op, error(errc::checksum_mismatch, where + ": wire"));
+    if (++op.refused > most_refusals) return stop(op, error(errc::checksum_mismatch, where + ": wire"));
     no_longer_unverified(op, index);
     out.again.push_back(index);
     ++op.ending.resent;

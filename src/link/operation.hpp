@@ -31,9 +31,7 @@ struct outcome {
   std::vector<std::byte> payload = {}; ///< of the peer's response
   std::uint64_t bytes = 0;             ///< verified at the receiver
   std::uint32_t resent = 0;            ///< slices that were sent more than once
-  std::uint32_t refused = 0;           ///< slices that the receiver's check refused
-  verify_mode verified = verify_mode::slice;
-  bool maybe_executed = false; ///< after an error: the peer's handler may have run
+  bool maybe_executed = false;         ///< after an error: the peer's handler may have run
   /// After an error of an operation that asked for it (keep_progress): which slices the receiver had verified, as this
   /// end knows it, and their size.
   bitmap verified_slices = {};
@@ -159,6 +157,7 @@ struct operation : timed {
   channel_set fence_on = 0;               ///< stopping: channels whose markers prove the fence, those up when it began
   channel_set carried_by = everywhere;    ///< channels on which the sender's marker must come: all until one told
   channel_set marked_on = 0;              ///< those on which nothing of it comes any more
+  std::uint32_t refused = 0;              ///< slices that the receiver's check refused
   bool marked = false;                    ///< the markers behind its last slices were posted here
 
   time_point deadline = time_point::max();

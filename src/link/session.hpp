@@ -16,7 +16,8 @@
 
 namespace weft::links {
 
-/// The actions of a session. Never called back into from inside these.
+/// The actions of a session. Never called back into from inside these, but for channel_failed: that may tell of the
+/// channel's loss at once, so it is the last thing that an event does.
 class session_host {
 public:
   /// Dialling end: connect to the peer; session::connected or session::disconnected follows.

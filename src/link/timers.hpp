@@ -12,10 +12,6 @@ namespace weft::links {
 
 /// Something with at most one due time. Must be removed from its heap before it dies.
 class timed {
-public:
-  [[nodiscard]] time_point due() const noexcept { return due_; }
-
-private:
   friend class timer_heap;
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
 

@@ -24,7 +24,7 @@ buffer_pool::buffer_pool(std::shared_ptr<const registration> memory)
 }
 
 std::uint64_t buffer_pool::most() const noexcept {
-  return bytes_.size() / 2;
+  return bytes_.size() / block_size / 2 * block_size; // of an odd number of blocks half is rounded down
 }
 
 bool buffer_pool::has_room(const void* borrower, std::size_t blocks) const {

@@ -82,7 +82,10 @@ canceller client_core::ask(std::size_t index, asking what, answered then) {
   fabric_->data().post([self = shared_from_this(), begin, what = std::move(what)]() mutable {
     self->fabric_->data().run([&] { begin(std::move(what)); });
   });
-  return [self = shared_from_this(), state] {
+  // What is under way keeps it: the jobs that its end would call back hold this.
+  return [self = shared_from_this(), weak = std::weak_ptr(state)] {
+    const auto state = weak.lock();
+    if (!state) return;
     state->cancelled = true;
     if (state->then) {
       self->fabric_->data().post([self, state] { self->give_up(state, {.code = errc::cancelled}); });
@@ -106,23 +109,24 @@ void client_core::send(std::size_t index, asking what, answered then, const std:
   state->on = what.carries;
   state->id = std::make_shared<links::operation_id>(0);
   const auto payload = encode(what.what);
-  fabrics::submit(state->link,
-                  {.kind = what.kind,
-                   .service = static_cast<std::uint16_t>(fabrics::service_id::shards),
-                   .carries = what.carries,
-                   .verify = what.verify,
-                   .payload = payload,
-                   .pieces = std::move(what.pieces),
-                   .slice_crcs = std::move(what.slice_crcs),
-                   .deadline = what.deadline,
-                   .stall = what.stall},
-                  fabrics::on_end([self = shared_from_this(), then = std::move(then)](links::outcome&& ended) mutable {
-                    // A realtime lane ends on its own thread; jobs live on this one.
-                    self->fabric_->data().post([self, then = std::move(then), ended = std::move(ended)]() mutable {
-                      self->fabric_->data().run([&] { then(std::move(ended)); });
-                    });
-                  }),
-                  state->id);
+  fabrics::submit(
+      state->link,
+      {.kind = what.kind,
+       .service = static_cast<std::uint16_t>(fabrics::service_id::shards),
+       .carries = what.carries,
+       .verify = what.verify,
+       .payload = payload,
+       .pieces = std::move(what.pieces),
+       .slice_crcs = std::move(what.slice_crcs),
+       .deadline = what.deadline,
+       .stall = what.stall},
+      fabrics::on_end([self = shared_from_this(), then = std::move(then), state](links::outcome&& ended) mutable {
+        // A realtime lane ends on its own thread; jobs live on this one.
+        self->fabric_->data().post([self, then = std::move(then), ended = std::move(ended)]() mutable {
+          self->fabric_->data().run([&] { then(std::move(ended)); });
+        });
+      }),
+      state->id);
 }
 
 canceller client_core::ask_all(const asking& what, std::function<void(std::size_t replica, links::outcome&&)> each) {

@@ -175,7 +175,6 @@ void fetch_job::fail(const error& why) {
 
 void fetch_job::finish() {
   ended_ = true;
-  if (std::exchange(completed_, true)) return;
   done_(code_, std::move(result_));
 }
 

@@ -68,7 +68,6 @@ private:
   std::size_t flying_ = 0;
   std::uint64_t flying_bytes_ = 0;
   bool ended_ = false;
-  bool completed_ = false;
   error_code code_;
   fetch_result result_;
 };

@@ -105,7 +105,9 @@ void put_job::send_chunk(std::size_t to) {
 void put_job::send_compare(std::size_t to) {
   auto& each = copies_[to];
   const auto offset = each.next;
-  const auto most = std::min<std::uint64_t>(client_->limits().shard_window.value(), most_crcs * block_size);
+  // Whole blocks: the next comparison begins where this one ends.
+  const auto most =
+      std::min<std::uint64_t>(client_->limits().shard_window.value() / block_size, most_crcs) * block_size;
   const auto length = std::min(most, manifest_.size - offset);
   each.next += length;
   const auto first = offset / block_size;

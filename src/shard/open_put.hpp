@@ -60,7 +60,7 @@ private:
 struct open_put {
   std::unique_ptr<put_in_progress> put; ///< set before `ready`, then constant
   std::atomic<bool> ready = false;
-  std::weak_ptr<const fabrics::link_core> owner;
+  std::shared_ptr<const fabrics::link_core> owner; ///< kept, so that no other link gets its address
   const std::shared_ptr<block_claims> claims = std::make_shared<block_claims>();
 };
 

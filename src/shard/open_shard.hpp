@@ -26,8 +26,8 @@ public:
   /// manifest. Errors: invalid_argument outside the shard, io_error and the like, naming shard and offset.
   [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> into) const;
 
-  /// Reads one block into `memory`, of block_size bytes and aligned to 4096, and compares it with the manifest. Errors:
-  /// checksum_mismatch; as read().
+  /// Reads one block into `memory`, of block_size bytes (aligned to 4096 if the shard was opened past the page cache),
+  /// and compares it with the manifest. Errors: checksum_mismatch; as read().
   [[nodiscard]] result<void> check_block(std::uint64_t block, std::span<std::byte> memory) const;
 
   [[nodiscard]] const weft::manifest& manifest() const noexcept { return manifest_; }

@@ -155,11 +155,15 @@ result<shard_server> shard_server::open(fabric& on, const std::filesystem::path&
   if (!for_reads) return for_reads.error();
   auto for_writes = on.core()->allocate(pool_bytes);
   if (!for_writes) return for_writes.error();
-  const std::shared_ptr<shards::server_core> core(
-      new shards::server_core(on.core(), std::move(calls), std::move(*store),
-                              {std::move(*for_reads), std::move(*for_writes)}),
-      delete_unless_forked());
-  if (options.scrub) core->scrub(*options.scrub, std::move(options.on_fault));
+  std::shared_ptr<shards::server_core> core;
+  try {
+    core.reset(new shards::server_core(on.core(), std::move(calls), std::move(*store),
+                                       {std::move(*for_reads), std::move(*for_writes)}),
+               delete_unless_forked());
+    if (options.scrub) core->scrub(*options.scrub, std::move(options.on_fault));
+  } catch (const std::runtime_error& refused) { // no more threads
+    return error(errc::os_failure, refused.what());
+  }
   on.core()->serve(fabrics::service_id::shards, core);
   return shard_server(core);
 }

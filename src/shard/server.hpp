@@ -85,7 +85,7 @@ private:
   std::shared_ptr<memory::buffer_pool> read_pool_;
   std::shared_ptr<memory::buffer_pool> write_pool_;
   mutable std::mutex puts_mutex_; ///< guards puts_
-  /// By link and the client's number. The weak owner keeps the address of a link from being used again.
+  /// By link and the client's number.
   std::map<std::pair<const fabrics::link_core*, std::uint64_t>, std::shared_ptr<open_put>> puts_;
   std::mutex disk_mutex_; ///< held to set stopped_ and to queue, so that nothing is behind the end of disk_; before
                           ///< puts_mutex_

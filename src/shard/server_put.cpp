@@ -72,8 +72,7 @@ void server_core::drop_lost_puts() {
   std::vector<std::shared_ptr<open_put>> lost; // destroyed outside the lock: that removes files
   const std::lock_guard lock(puts_mutex_);
   for (auto at = puts_.begin(); at != puts_.end();) {
-    const auto owner = at->second->owner.lock();
-    if (owner && owner->alive()) {
+    if (at->second->owner->alive()) {
       ++at;
     } else {
       lost.push_back(std::move(at->second));

@@ -132,12 +132,6 @@ slice_range slice_ranges::operator[](std::size_t index) const noexcept {
   return {first, count & ~refused_bit, (count & refused_bit) != 0};
 }
 
-std::vector<slice_range> slice_ranges::all() const {
-  std::vector<slice_range> ranges;
-  for (std::size_t i = 0; i < size(); ++i) ranges.push_back((*this)[i]);
-  return ranges;
-}
-
 result<slice_ranges> decode_ranges(std::span<const std::byte> body) {
   const slice_ranges ranges(body);
   if (body.size() % slice_ranges::encoded_size != 0 || ranges.size() > most_ranges) return malformed("progress");

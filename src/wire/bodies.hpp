@@ -101,7 +101,6 @@ class slice_ranges {
 public:
   [[nodiscard]] std::size_t size() const noexcept { return body_.size() / encoded_size; }
   [[nodiscard]] slice_range operator[](std::size_t index) const noexcept;
-  [[nodiscard]] std::vector<slice_range> all() const;
 
 private:
   friend result<slice_ranges> decode_ranges(std::span<const std::byte> body);

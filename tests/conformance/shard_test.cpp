@@ -106,6 +106,14 @@ TEST_CASE_TEMPLATE("a put is repeated without harm, and refused with other bytes
   CHECK(with.arrives("same", size, 5));
 }
 
+TEST_CASE_TEMPLATE("a repeat is compared to its end, whatever the window", Kind, in_threads, in_processes) {
+  replicas<Kind> with(1, {{"shard.window", "10MB"}}); // of no whole number of blocks
+  const put_options options{.version = random_id()};
+  constexpr std::size_t size = 20'000'000;
+  with.put("long", size, 5, options);
+  CHECK(with.put("long", size, 5, options).copies.at(0).durable);
+}
+
 TEST_CASE_TEMPLATE("another version takes the place of the last, and a fetch can insist on its own", Kind, in_threads,
                    in_processes) {
   replicas<Kind> with(1);

@@ -1,5 +1,7 @@
 #include "cluster.hpp"
 
+#include "by_weight.hpp"
+
 #include <algorithm>
 #include <array>
 

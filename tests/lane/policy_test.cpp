@@ -1,5 +1,6 @@
 // What a policy promises, under any policy and any pattern of arrivals: properties over a rail with a rate, in virtual
 // time.
+#include "by_weight.hpp"
 #include "source.hpp"
 
 #include <doctest/doctest.h>

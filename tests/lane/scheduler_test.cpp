@@ -1,4 +1,5 @@
 // The scheduler shares a rail by weight, leaves nothing idle, and takes turns inside a lane.
+#include "by_weight.hpp"
 #include "source.hpp"
 
 #include <doctest/doctest.h>

@@ -1,6 +1,7 @@
 // An engine of the standard and the bulk lane, and a peer that a test plays frame by frame.
 #pragma once
 
+#include "../lane/by_weight.hpp"
 #include "base/crc32c.hpp"
 #include "link/engine.hpp"
 
@@ -71,6 +72,7 @@ struct slot final : completion {
 struct bench : host {
   /// `budget`: bytes of slices that may be under way.
   explicit bench(std::uint64_t budget = lanes::scheduler::no_budget) : rail(lanes::by_weight({1, 1, 1, 1}), budget) {
+    limits.slice_size = byte_count(65536);
     advance(0ms);
     engine_.channel_up(lane::standard, messages);
     engine_.channel_up(lane::bulk, data);
@@ -157,13 +159,15 @@ struct bench : host {
     asked.kind = kind;
     asked.carries = lane::bulk;
     asked.pieces = pieces(length);
-    asked.slice_size = 65536;
     asked.deadline = now + timeout;
     const auto id = engine_.start(std::move(asked), owner());
     settle();
     return id;
   }
   memory::piece_list pieces(std::uint64_t length) { return {std::span(memory).first(length), nullptr}; }
+  [[nodiscard]] std::uint64_t outstanding() const {
+    return engine_.counters().operations_begun - engine_.counters().operations_ended;
+  }
   std::unique_ptr<completion> owner() { return std::make_unique<slot>(result); }
 
   tunables limits;

@@ -285,5 +285,5 @@ TEST_CASE("whoever writes hears at once that the receiver gives the write up") {
   CHECK(end.result.value().code == errc::peer_unresponsive);
   end.engine_.respond(theirs, errc::os_failure, "late", {});
   CHECK(end.messages.of(frame_type::response).size() == 1);
-  CHECK(end.engine_.outstanding() == 0);
+  CHECK(end.outstanding() == 0);
 }

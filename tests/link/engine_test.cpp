@@ -1,10 +1,19 @@
 // One engine against a peer that the test plays frame by frame: the rules that a history of two engines rarely shows.
 #include "bench.hpp"
 
+#include "../wire/ranges.hpp"
 #include "wire/cursor.hpp"
 
 using namespace weft;
 using namespace weft::links;
+
+namespace {
+
+struct nobody final : completion {
+  void complete(outcome&&) override {}
+};
+
+} // namespace
 
 TEST_CASE("a read that was served ends only when the channel has let go of its memory") {
   bench end;
@@ -27,7 +36,7 @@ TEST_CASE("a read that was served ends only when the channel has let go of its m
   }
   end.settle();
   CHECK_FALSE(end.result.value().code);
-  CHECK(end.engine_.outstanding() == 0);
+  CHECK(end.outstanding() == 0);
 }
 
 TEST_CASE("a refused slice is told at once, also when good ones followed it") {
@@ -37,8 +46,7 @@ TEST_CASE("a refused slice is told at once, also when good ones followed it") {
   end.engine_.flush();
   for (std::uint32_t index = 0; index < 4; ++index) end.hear_slice(id, index, index == 1);
   REQUIRE(end.messages.of(frame_type::progress).size() >= 1);
-  CHECK(wire::decode_ranges(end.messages.bodies.at(1)).value().all() ==
-        std::vector<wire::slice_range>{{0, 1, false}, {1, 1, true}});
+  CHECK(wire::ranges_of(end.messages.bodies.at(1)) == std::vector<wire::slice_range>{{0, 1, false}, {1, 1, true}});
   CHECK(end.engine_.counters().slices_refused == 1);
 }
 
@@ -310,4 +318,84 @@ TEST_CASE("a record of a slice that no transfer has breaks the protocol, and is 
                                         .transfer = theirs,
                                         .offset = 65536});
   CHECK(end.broken.has_value());
+}
+
+TEST_CASE("what a peer has cancelled counts until its handler has answered, however it does") {
+  bench end;
+  end.limits.operations_max = 1;
+  end.hear_request(wire::operation_kind::read, 65536);
+  const auto first = end.arrived;
+  end.hear({.type = frame_type::cancel, .transfer = first});
+  CHECK(end.outstanding() == 1);
+  SUBCASE("with an error") {
+    end.engine_.respond(first, errc::os_failure, "late", {});
+  }
+  SUBCASE("by supplying what nobody wants any more") {
+    end.engine_.supply_read(first, end.pieces(65536), {}, end.owner());
+    end.settle();
+    CHECK(end.result.value().code == errc::cancelled);
+    end.engine_.respond(first, errc::cancelled, "later", {});
+  }
+  end.settle();
+  CHECK(end.outstanding() == 0);
+  CHECK(end.data.slices.empty());
+  CHECK(end.messages.of(frame_type::response).empty());
+}
+
+TEST_CASE("requests and cancels without end are refused when as many wait for their handlers as may") {
+  bench end;
+  end.limits.operations_max = 2;
+  std::vector<std::byte> body;
+  wire::encode(
+      wire::request{.kind = wire::operation_kind::read, .carries = lane::bulk, .slice_size = 65536, .length = 1}, body);
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    end.hear({.type = frame_type::request, .transfer = theirs + i}, body);
+    end.hear({.type = frame_type::cancel, .transfer = theirs + i});
+  }
+  CHECK(end.outstanding() == 4);
+  const auto told = end.messages.of(frame_type::response);
+  REQUIRE(told.size() == 6);
+  CHECK(told[0].code == static_cast<std::uint32_t>(errc::limit_exceeded));
+}
+
+TEST_CASE("more requests at once than this end takes are refused, and nothing worse") {
+  bench end;
+  end.limits.operations_max = 1;
+  std::vector<std::byte> body;
+  wire::encode(
+      wire::request{.kind = wire::operation_kind::read, .carries = lane::bulk, .slice_size = 65536, .length = 1}, body);
+  // One batch: nothing can be acknowledged in between.
+  for (std::uint64_t i = 0; i < 5000; ++i) {
+    end.engine_.frame_arrived(lane::standard,
+                              {.type = frame_type::request,
+                               .flags = wire::flag_body_crc,
+                               .body_length = static_cast<std::uint32_t>(body.size()),
+                               .body_crc = crc32c(body),
+                               .epoch = end.messages.epoch_,
+                               .number = ++end.heard,
+                               .transfer = theirs + i},
+                              body);
+  }
+  CHECK_FALSE(end.broken.has_value());
+}
+
+TEST_CASE("memory that goes back while a link ends may have others answered") {
+  bench end;
+  std::vector<std::byte> body;
+  wire::encode(
+      wire::request{.kind = wire::operation_kind::read, .carries = lane::bulk, .slice_size = 65536, .length = 1}, body);
+  for (std::uint64_t i = 0; i < 100; ++i) end.hear({.type = frame_type::request, .transfer = theirs + i}, body);
+  // Two hold memory, the first and the last: whatever order they end in, one goes before most of those that wait.
+  for (const auto holder : {theirs, theirs + 99}) {
+    auto pieces = end.pieces(1);
+    pieces.keep(std::shared_ptr<void>(&end, [&end](void*) {
+      for (std::uint64_t i = 1; i < 99; ++i) end.engine_.respond(theirs + i, errc::peer_closed, "the server ends", {});
+    }));
+    end.engine_.supply_read(holder, std::move(pieces), {}, std::make_unique<nobody>());
+  }
+  end.settle();
+  end.engine_.channel_down(lane::bulk);
+  end.engine_.channel_down(lane::standard);
+  end.engine_.fail_all(error(errc::closed));
+  CHECK(end.outstanding() == 0);
 }

@@ -118,6 +118,14 @@ TEST_CASE("a large wish of one borrower is not overtaken by its own small ones")
   CHECK(one.leases[0]->blocks() == 2);
 }
 
+TEST_CASE("the most that may be asked for is what a borrower can have") {
+  auto pool = pool_of(7);
+  borrower one;
+  CHECK(pool->most() == 3 * block);
+  one.acquire(*pool, pool->most());
+  CHECK(one.leases.size() == 1);
+}
+
 TEST_CASE("many threads borrow and return") {
   auto pool = pool_of(8);
   std::vector<std::thread> threads;
