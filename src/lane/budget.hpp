@@ -60,10 +60,12 @@ public:
   [[nodiscard]] std::uint64_t room() const noexcept { return limit_ > bytes_ ? limit_ - bytes_ : 0; }
   [[nodiscard]] std::uint64_t quantum() const noexcept;
   /// Whether a part of so many bytes, released to `to`, is to be marked. To be told of a landing costs the peer a frame
-  /// and both ends system calls, so while nobody waits it is asked about a quarter of the budget at a time; what is not
-  /// counted yet, less than that for each channel, comes on top of the limit. Beside realtime traffic all is counted.
+  /// and both ends system calls, so while nobody waits it is asked about a quarter of the budget at a time, or the
+  /// largest quantum; what is not counted yet, less than that for each channel, comes on top of the limit: more would,
+  /// of many channels at once, be far more than it, and what a probe then takes for an empty way is none. Beside
+  /// realtime traffic all is counted.
   [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
-    return to.takes_mark() && (crowded_ || to.unmarked() + part >= limit_ / 4);
+    return to.takes_mark() && (crowded_ || to.unmarked() + part >= std::min(limit_ / 4, most_quantum));
   }
 
   void released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept;

@@ -307,6 +307,18 @@ TEST_CASE("what no mark stands behind is not counted, so that a little on each o
   CHECK(first.unmarked() == 4096);
 }
 
+TEST_CASE("however large the budget, many channels that send what fits one quantum are all counted") {
+  budget under_way{budget::most};
+  std::vector<flight> channels(100);
+  for (auto& each : channels) under_way.add(each);
+  const auto now = time_point{} + 1h;
+  for (auto& each : channels) {
+    if (!under_way.open()) break;
+    under_way.released(each, budget::most_quantum, under_way.marks(each, budget::most_quantum), now);
+  }
+  CHECK(under_way.state().bytes == budget::most);
+}
+
 TEST_CASE("a channel with its queue elsewhere leaves the budget to the others, and has no more than it of its own") {
   budget under_way{0};
   flight near, far;
