@@ -57,24 +57,37 @@ void buffer_pool::acquire(const void* borrower, std::uint64_t bytes, granted the
   then(std::move(lent));
 }
 
+/// One call serves all who wait, as long as there is room: what they return meanwhile, inside it or on other threads,
+/// it sees in its next turn. Else each of a long queue that returns its memory at once would serve the next one from
+/// inside its own call, and the stack would end before the queue.
 void buffer_pool::put_back(const void* borrower, const std::vector<std::uint32_t>& blocks) {
-  std::vector<std::pair<granted, std::shared_ptr<lease>>> served;
-  {
-    const std::lock_guard lock(mutex_);
-    free_.insert(free_.end(), blocks.begin(), blocks.end());
-    const auto found = lent_.find(borrower);
-    if ((found->second -= blocks.size()) == 0) lent_.erase(found);
-    for (auto at = waiting_.begin(); at != waiting_.end() && !free_.empty();) {
-      if (!has_room(at->borrower, at->blocks)) {
-        ++at;
-        continue;
-      }
-      auto lent = take(at->borrower, at->blocks);
-      served.emplace_back(std::move(at->then), std::move(lent));
-      at = waiting_.erase(at);
-    }
+  std::unique_lock lock(mutex_);
+  free_.insert(free_.end(), blocks.begin(), blocks.end());
+  const auto found = lent_.find(borrower);
+  if ((found->second -= blocks.size()) == 0) lent_.erase(found);
+  if (serving_) return;
+  serving_ = true;
+  for (auto served = next_served(); !served.empty(); served = next_served()) {
+    lock.unlock();
+    for (auto& [then, lent] : served) then(std::move(lent));
+    served.clear();
+    lock.lock();
   }
-  for (auto& [then, lent] : served) then(std::move(lent));
+  serving_ = false;
+}
+
+std::vector<std::pair<buffer_pool::granted, std::shared_ptr<buffer_pool::lease>>> buffer_pool::next_served() {
+  std::vector<std::pair<granted, std::shared_ptr<lease>>> served;
+  for (auto at = waiting_.begin(); at != waiting_.end() && !free_.empty();) {
+    if (!has_room(at->borrower, at->blocks)) {
+      ++at;
+      continue;
+    }
+    auto lent = take(at->borrower, at->blocks);
+    served.emplace_back(std::move(at->then), std::move(lent));
+    at = waiting_.erase(at);
+  }
+  return served;
 }
 
 std::span<std::byte> buffer_pool::lease::block(std::size_t index) const noexcept {

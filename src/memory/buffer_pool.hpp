@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace weft::memory {
@@ -63,6 +64,7 @@ private:
   };
 
   void put_back(const void* borrower, const std::vector<std::uint32_t>& blocks);
+  [[nodiscard]] std::vector<std::pair<granted, std::shared_ptr<lease>>> next_served();
   [[nodiscard]] bool has_room(const void* borrower, std::size_t blocks) const;
   [[nodiscard]] std::shared_ptr<lease> take(const void* borrower, std::size_t blocks);
 
@@ -72,6 +74,7 @@ private:
   std::vector<std::uint32_t> free_;
   std::unordered_map<const void*, std::size_t> lent_; ///< blocks, by borrower
   std::deque<waiter> waiting_;
+  bool serving_ = false; ///< some call of put_back is at it
 };
 
 } // namespace weft::memory

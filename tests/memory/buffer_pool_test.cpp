@@ -126,6 +126,17 @@ TEST_CASE("the most that may be asked for is what a borrower can have") {
   CHECK(one.leases.size() == 1);
 }
 
+TEST_CASE("a long queue whose members return at once is served without depth") {
+  auto pool = pool_of(8);
+  borrower first;
+  first.acquire(*pool, 4 * block);
+  int served = 0;
+  for (int i = 0; i < 200'000; ++i) pool->acquire(&first, block, [&](const auto&) { ++served; });
+  CHECK(served == 0);
+  first.give_back();
+  CHECK(served == 200'000);
+}
+
 TEST_CASE("many threads borrow and return") {
   auto pool = pool_of(8);
   std::vector<std::thread> threads;
