@@ -13,6 +13,14 @@ struct nobody final : completion {
   void complete(outcome&&) override {}
 };
 
+/// The body of a request.
+std::vector<std::byte> read_of_one_byte() {
+  std::vector<std::byte> body;
+  wire::encode(
+      wire::request{.kind = wire::operation_kind::read, .carries = lane::bulk, .slice_size = 65536, .length = 1}, body);
+  return body;
+}
+
 } // namespace
 
 TEST_CASE("a read that was served ends only when the channel has let go of its memory") {
@@ -345,9 +353,7 @@ TEST_CASE("what a peer has cancelled counts until its handler has answered, howe
 TEST_CASE("requests and cancels without end are refused when as many wait for their handlers as may") {
   bench end;
   end.limits.operations_max = 2;
-  std::vector<std::byte> body;
-  wire::encode(
-      wire::request{.kind = wire::operation_kind::read, .carries = lane::bulk, .slice_size = 65536, .length = 1}, body);
+  const auto body = read_of_one_byte();
   for (std::uint64_t i = 0; i < 10; ++i) {
     end.hear({.type = frame_type::request, .transfer = theirs + i}, body);
     end.hear({.type = frame_type::cancel, .transfer = theirs + i});
@@ -361,9 +367,7 @@ TEST_CASE("requests and cancels without end are refused when as many wait for th
 TEST_CASE("more requests at once than this end takes are refused, and nothing worse") {
   bench end;
   end.limits.operations_max = 1;
-  std::vector<std::byte> body;
-  wire::encode(
-      wire::request{.kind = wire::operation_kind::read, .carries = lane::bulk, .slice_size = 65536, .length = 1}, body);
+  const auto body = read_of_one_byte();
   // One batch: nothing can be acknowledged in between.
   for (std::uint64_t i = 0; i < 5000; ++i) {
     end.engine_.frame_arrived(lane::standard,
@@ -381,9 +385,7 @@ TEST_CASE("more requests at once than this end takes are refused, and nothing wo
 
 TEST_CASE("memory that goes back while a link ends may have others answered") {
   bench end;
-  std::vector<std::byte> body;
-  wire::encode(
-      wire::request{.kind = wire::operation_kind::read, .carries = lane::bulk, .slice_size = 65536, .length = 1}, body);
+  const auto body = read_of_one_byte();
   for (std::uint64_t i = 0; i < 100; ++i) end.hear({.type = frame_type::request, .transfer = theirs + i}, body);
   // Two hold memory, the first and the last: whatever order they end in, one goes before most of those that wait.
   for (const auto holder : {theirs, theirs + 99}) {
