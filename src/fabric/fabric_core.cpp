@@ -28,7 +28,7 @@ std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, 
   for (std::uint32_t i = 0; i < limits.threads_data; ++i) {
     thread_plan plan{names + "-data", limits.threads_data_cpus, limits.threads_data_priority, limits.threads_data_nice};
     if (limits.threads_data > 1) plan.name += fmt::format("-{}", i);
-    threads.push_back(std::make_unique<worker>(plan, limits, &board));
+    threads.push_back(std::make_unique<worker>(plan, limits, board));
   }
   return threads;
 }
@@ -40,7 +40,7 @@ fabric_core::fabric_core(const config& settings)
       host_(limits_.host_share), realtime_limit_(limits_.lane_realtime_limit.value()),
       realtime_({settings.get("threads.name").value() + "-realtime", limits_.threads_realtime_cpus,
                  limits_.threads_realtime_priority, limits_.threads_realtime_nice, true},
-                limits_, &host_.board()),
+                limits_, host_.board()),
       data_(start_data_threads(limits_, settings.get("threads.name").value(), host_.board())),
       acceptor_(data().context()), accept_pause_(data().context()), users_(std::make_shared<user_service>()) {
   host_.board().weigh(limits_.lane_bulk_weight);

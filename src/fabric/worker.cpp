@@ -29,12 +29,12 @@ constexpr duration longest_realtime_spin = std::chrono::microseconds(50);
 
 } // namespace
 
-worker::worker(const thread_plan& plan, const tunables& limits, lanes::host_board* board)
+worker::worker(const thread_plan& plan, const tunables& limits, lanes::host_board& board)
     : work_(context_.get_executor()),
       poll_(plan.priority > 0 && limits.poll == poll_mode::spin ? poll_mode::adaptive : limits.poll),
       spin_(plan.priority > 0 ? std::min(limits.poll_spin, longest_realtime_spin) : limits.poll_spin),
       realtime_(plan.realtime),
-      rail_(lanes::policies_of(limits), realtime_ ? lanes::scheduler::no_budget : limits.lane_budget.value(), board),
+      rail_(lanes::policies_of(limits), board, realtime_ ? lanes::scheduler::no_budget : limits.lane_budget.value()),
       rail_timer_(context_) {
   budget_limit_ = rail_.under_way().state().limit;
   thread_ = std::thread([this] { run_until_stopped(); });
@@ -197,9 +197,7 @@ void worker::settle() {
   }
   rail_.advance(now_);
   const auto sent = rail_.run(send_turn);
-  if (auto* board = rail_.board(); board != nullptr && sent > 0) {
-    realtime_ ? board->seen(now_) : board->bulk_sent(now_);
-  }
+  if (sent > 0) realtime_ ? rail_.board().seen(now_) : rail_.board().bulk_sent(now_);
   const auto budget = rail_.under_way().state();
   budget_limit_.store(budget.limit, std::memory_order_relaxed);
   budget_bytes_.store(budget.bytes, std::memory_order_relaxed);

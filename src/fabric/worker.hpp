@@ -49,8 +49,8 @@ struct thread_plan {
 
 class worker {
 public:
-  /// `board`: the fabric's; null: it has none.
-  worker(const thread_plan& plan, const tunables& limits, lanes::host_board* board = nullptr);
+  /// `board`: the fabric's.
+  worker(const thread_plan& plan, const tunables& limits, lanes::host_board& board);
   /// Stops and joins.
   ~worker();
   worker(const worker&) = delete;

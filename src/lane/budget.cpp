@@ -65,7 +65,7 @@ bool budget::crowded(time_point last, time_point now) noexcept {
 
 void budget::advance(time_point now) noexcept {
   now_ = now;
-  if (fixed_ > 0 || board_ == nullptr || now - looked_at_ < look_every) return;
+  if (fixed_ > 0 || now - looked_at_ < look_every) return;
   looked_at_ = now;
   look_at_board();
 }
@@ -75,27 +75,27 @@ void budget::look_at_board() noexcept {
   others_probe_ = false;
   std::uint32_t own_weight = 1;
   std::uint32_t weights = 0;
-  for (std::size_t i = 0; i < board_->size(); ++i) {
-    if (crowded(board_->last_seen(i, now_), now_)) {
+  for (std::size_t i = 0; i < board_.size(); ++i) {
+    if (crowded(board_.last_seen(i, now_), now_)) {
       about = true;
       auto& of = heard_[i];
-      const auto told = board_->latency_of(i, now_);
+      const auto told = board_.latency_of(i, now_);
       if (told.count != of.told.count) {
         of.hear(told);
         // What was heard once the way was empty.
         if (probing_ && lag_count_ > 0) of.probe(told.typical);
       }
     }
-    const auto weight = board_->weight_of(i);
-    if (i == board_->own()) {
+    const auto weight = board_.weight_of(i);
+    if (i == board_.own()) {
       own_weight = weight;
       weights += weight;
-    } else if (now_ - board_->bulk_was_sent(i, now_) < demand_lasts) {
+    } else if (now_ - board_.bulk_was_sent(i, now_) < demand_lasts) {
       weights += weight;
     }
     // Of the own entry: what another thread of this fabric has said.
-    const auto until = board_->empty_until(i, now_);
-    others_probe_ |= until > now_ && (i != board_->own() || until != announced_);
+    const auto until = board_.empty_until(i, now_);
+    others_probe_ |= until > now_ && (i != board_.own() || until != announced_);
   }
   share_ = static_cast<double>(own_weight) / static_cast<double>(weights);
   if (about != crowded_) {
@@ -143,7 +143,7 @@ void budget::probe() noexcept {
   lag_count_ = 0;
   for (auto& each : heard_) each.probed = 0;
   resumes_at_ = std::exchange(limit_, least_crowded);
-  if (board_ != nullptr && !others_probe_) announce();
+  if (!others_probe_) announce();
 }
 
 /// A mark of the probe has landed.
@@ -166,11 +166,11 @@ void budget::probed(duration lag) noexcept {
 
 void budget::announce() noexcept {
   announced_ = now_ + probe_lasts;
-  board_->keep_empty(announced_);
+  board_.keep_empty(announced_);
 }
 
 void budget::take_back() noexcept {
-  if (announced_ != time_point{}) board_->no_longer_empty(std::exchange(announced_, time_point{}));
+  if (announced_ != time_point{}) board_.no_longer_empty(std::exchange(announced_, time_point{}));
 }
 
 void budget::stop_probe() noexcept {

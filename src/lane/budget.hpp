@@ -42,8 +42,8 @@ public:
   static constexpr duration longest_patience = std::chrono::milliseconds(500);
 
   /// `fixed`: it does not learn, but stays at so many bytes; 0: it learns.
-  /// `board`: of the host; null: nobody's realtime traffic counts, and nobody else carries bulk.
-  explicit budget(std::uint64_t fixed, host_board* board = nullptr) noexcept
+  /// `board`: of the host.
+  budget(host_board& board, std::uint64_t fixed) noexcept
       : fixed_(fixed), board_(board), limit_(fixed > 0 ? fixed : least_quiet) {}
 
   /// A channel whose bytes count from now on; it must be removed before its end.
@@ -133,7 +133,7 @@ private:
   };
 
   const std::uint64_t fixed_;
-  host_board* const board_;
+  host_board& board_;
   std::uint64_t limit_;
   std::uint64_t bytes_ = 0;
   std::vector<flight*> flights_;

@@ -42,10 +42,9 @@ class scheduler {
 public:
   static constexpr std::uint64_t no_budget = std::uint64_t{1} << 60;
 
-  /// `fixed_budget` and `board`: as those of budget.
-  explicit scheduler(const policies& chosen, std::uint64_t fixed_budget = no_budget,
-                     host_board* board = nullptr) noexcept
-      : policies_(chosen), under_way_(fixed_budget, board), board_(board) {}
+  /// `board` and `fixed_budget`: as those of budget.
+  scheduler(const policies& chosen, host_board& board, std::uint64_t fixed_budget = no_budget) noexcept
+      : policies_(chosen), under_way_(board, fixed_budget), board_(board) {}
 
   /// In force from the next quantum on.
   void set(const policies& chosen) noexcept;
@@ -57,7 +56,7 @@ public:
   /// From a flow's send: so much goes to a channel.
   void released(flight& to, std::uint64_t bytes, bool marked) noexcept { under_way_.released(to, bytes, marked, now_); }
   [[nodiscard]] const wait_counters& waits() const noexcept { return waits_; }
-  [[nodiscard]] host_board* board() const noexcept { return board_; }
+  [[nodiscard]] host_board& board() const noexcept { return board_; }
 
   /// `sender` has something to send; it keeps its turn when it is queued already. Never calls send itself.
   void ready(lane on, flow& sender);
@@ -106,7 +105,7 @@ private:
 
   policies policies_;
   budget under_way_;
-  host_board* const board_;
+  host_board& board_;
   time_point now_{};
   wait_counters waits_;
   std::array<queue, lane_count> queues_;

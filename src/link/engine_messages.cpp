@@ -48,7 +48,7 @@ void engine::post_messages() {
       sampled_at_ = now_;
     }
     // These and slices (the worker sees to them) make a crowd; a link that is opened has nobody waiting.
-    if (carries_realtime()) rail_.board()->seen(now_);
+    if (carries_realtime()) rail_.board().seen(now_);
     acknowledged_ = received_;
     outbox_.posted();
     ++counters_.messages_sent;
@@ -62,12 +62,12 @@ void engine::post_messages() {
 /// Whether the next message is to tell of its arrival, so that it is known how realtime traffic fares.
 bool engine::samples(const channel_state& over) const noexcept {
   if (!carries_realtime() || over.one_sided || sample_mark_ != 0) return false;
-  return over.under_way.takes_mark() && now_ - sampled_at_ >= rail_.board()->sample_every(now_);
+  return over.under_way.takes_mark() && now_ - sampled_at_ >= rail_.board().sample_every(now_);
 }
 
 /// Whether others follow how its messages fare.
 bool engine::carries_realtime() const noexcept {
-  return lanes_.front().on == lane::realtime && rail_.board() != nullptr;
+  return lanes_.front().on == lane::realtime;
 }
 
 void engine::flush() {

@@ -13,7 +13,8 @@ using namespace weft::fabrics;
 namespace asio = boost::asio;
 
 TEST_CASE("a handler without an executor completes on the worker's thread") {
-  worker on({"test"}, tunables{});
+  lanes::host_board host;
+  worker on({"test"}, tunables{}, host);
   std::promise<bool> there;
   pending<int> end([&](error_code code, int value) { there.set_value(!code && value == 7 && on.here()); }, on);
   end({}, 7);
@@ -22,7 +23,8 @@ TEST_CASE("a handler without an executor completes on the worker's thread") {
 
 TEST_CASE("a handler completes on the executor bound to it, which has work until then") {
   asio::io_context home;
-  worker on({"test"}, tunables{});
+  lanes::host_board host;
+  worker on({"test"}, tunables{}, host);
   bool done = false;
   auto end = std::make_shared<pending<>>(
       asio::bind_executor(home, [&](error_code) { done = home.get_executor().running_in_this_thread(); }), on);
@@ -33,7 +35,8 @@ TEST_CASE("a handler completes on the executor bound to it, which has work until
 }
 
 TEST_CASE("a handler never runs inside the call that ends it") {
-  worker on({"test"}, tunables{});
+  lanes::host_board host;
+  worker on({"test"}, tunables{}, host);
   std::promise<void> over;
   bool inside = false;
   bool early = false;
@@ -56,7 +59,8 @@ TEST_CASE("a handler never runs inside the call that ends it") {
 
 TEST_CASE("a handler whose operation was dropped hears that all is closed") {
   std::promise<error_code> told;
-  std::optional<worker> on(std::in_place, thread_plan{"test"}, tunables{});
+  lanes::host_board host;
+  std::optional<worker> on(std::in_place, thread_plan{"test"}, tunables{}, host);
   SUBCASE("before it had an end") {
     const pending<int> dropped([&](error_code code, int) { told.set_value(code); }, *on);
   }

@@ -29,7 +29,8 @@ struct tracked {
 } // namespace
 
 TEST_CASE("work runs on the worker's thread, in order") {
-  worker on({"test"}, tunables{});
+  lanes::host_board host;
+  worker on({"test"}, tunables{}, host);
   CHECK_FALSE(on.here());
   std::vector<int> order;
   std::promise<bool> here;
@@ -51,7 +52,8 @@ TEST_CASE("a worker works the same in every way of waiting") {
     CAPTURE(name(mode));
     tunables limits;
     limits.poll = mode;
-    worker on({"test"}, limits);
+    lanes::host_board host;
+    worker on({"test"}, limits, host);
     on.run([&] { on.channel_opened(); }); // from here on `spin` does not sleep
     for (int i = 0; i < 3; ++i) {
       std::promise<void> ran;
@@ -71,7 +73,8 @@ TEST_CASE("a thread has its name and processors, and says what it could not have
   REQUIRE(::sched_getaffinity(0, sizeof mine, &mine) == 0);
   int allowed = 0;
   while (!CPU_ISSET(allowed, &mine)) ++allowed;
-  worker on({.name = "odd-name", .cpus = parse_cpu_list(std::to_string(allowed)).value()}, limits);
+  lanes::host_board host;
+  worker on({.name = "odd-name", .cpus = parse_cpu_list(std::to_string(allowed)).value()}, limits, host);
   on.run([&] {
     ::pthread_getname_np(::pthread_self(), named.data(), named.size());
     processor.set_value(::sched_getcpu());
@@ -80,7 +83,7 @@ TEST_CASE("a thread has its name and processors, and says what it could not have
   CHECK(named.starts_with("odd-name"));
   CHECK(on.complaints().empty());
 
-  worker nowhere({.name = "nowhere", .cpus = parse_cpu_list("1023").value()}, limits);
+  worker nowhere({.name = "nowhere", .cpus = parse_cpu_list("1023").value()}, limits, host);
   REQUIRE(nowhere.complaints().size() == 1);
   CHECK(nowhere.complaints()[0].find("processors 1023") != std::string::npos);
 }
@@ -92,18 +95,20 @@ TEST_CASE("a thread has its nice value, or says why not") {
     return found.get_future().get();
   };
   const auto mine = ::getpriority(PRIO_PROCESS, 0);
-  worker modest({.name = "modest", .nice = 19}, tunables{});
+  lanes::host_board host;
+  worker modest({.name = "modest", .nice = 19}, tunables{}, host);
   CHECK(value_of(modest) == 19);
   CHECK(modest.complaints().empty());
   CHECK(::getpriority(PRIO_PROCESS, 0) == mine);
-  worker favoured({.name = "favoured", .nice = -20}, tunables{});
+  worker favoured({.name = "favoured", .nice = -20}, tunables{}, host);
   CHECK((value_of(favoured) == -20) == favoured.complaints().empty());
 }
 
 TEST_CASE("a thread with a real-time priority sleeps when there is nothing to do, also with poll=spin") {
   tunables limits;
   limits.poll = poll_mode::spin;
-  worker urgent({.name = "urgent", .priority = 1}, limits);
+  lanes::host_board host;
+  worker urgent({.name = "urgent", .priority = 1}, limits, host);
   if (!urgent.complaints().empty()) {
     MESSAGE("skipped: ", urgent.complaints().front());
     return;
@@ -127,7 +132,8 @@ TEST_CASE("a thread with a real-time priority sleeps when there is nothing to do
 TEST_CASE("what was queued before the stop still runs, what comes behind it is destroyed") {
   std::atomic<int> dropped = 0;
   std::atomic<int> ran = 0;
-  worker on({"test"}, tunables{});
+  lanes::host_board host;
+  worker on({"test"}, tunables{}, host);
   for (int i = 0; i < 100; ++i) on.post([&] { ++ran; });
   on.stop();
   CHECK(ran == 100);
@@ -151,7 +157,8 @@ TEST_CASE("nothing is lost between a stop and the posts of other threads") {
       std::atomic<int>* counted;
     };
     {
-      worker on({"test"}, tunables{});
+      lanes::host_board host;
+      worker on({"test"}, tunables{}, host);
       std::thread poster([&] {
         for (int i = 0; i < 1000; ++i) {
           on.post(counting(dropped, ran));

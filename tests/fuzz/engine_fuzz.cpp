@@ -120,7 +120,8 @@ struct world final : host {
   choices& in;
   bool one_sided;
   tunables limits;
-  lanes::scheduler rail{lanes::by_weight({1, 1, 1, 1})};
+  lanes::host_board host;
+  lanes::scheduler rail{lanes::by_weight({1, 1, 1, 1}), host};
   engine under_test{*this, rail, limits, lanes_here, true};
   std::map<wire::place, channel> channels;
   std::map<wire::place, std::uint32_t> epochs;

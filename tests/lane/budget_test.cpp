@@ -25,7 +25,7 @@ struct sender {
   sender(board_page& page, std::size_t entry) : board(page, entry) { under_way.add(channel); }
 
   host_board board;
-  budget under_way{0, &board};
+  budget under_way{board, 0};
   flight channel;
   std::uint64_t carried = 0;
   bool busy = true;
@@ -216,7 +216,7 @@ TEST_CASE("bulk of one process makes room for the realtime traffic of another, a
 
 TEST_CASE("a fixed budget is kept, whoever is about") {
   host_board board;
-  budget fixed{64 * 1024, &board};
+  budget fixed{board, 64 * 1024};
   flight channel;
   fixed.add(channel);
   const auto now = time_point{} + 1h;
@@ -234,7 +234,8 @@ TEST_CASE("a fixed budget is kept, whoever is about") {
 }
 
 TEST_CASE("what a silent channel has under way counts no more after a while, and it gets nothing until it has told") {
-  budget under_way{64 * 1024};
+  host_board alone;
+  budget under_way{alone, 64 * 1024};
   flight silent, other;
   under_way.add(silent);
   under_way.add(other);
@@ -257,7 +258,8 @@ TEST_CASE("what a silent channel has under way counts no more after a while, and
 }
 
 TEST_CASE("a slow channel holds a fast one up for a moment only, though it never stops") {
-  budget under_way{64 * 1024};
+  host_board alone;
+  budget under_way{alone, 64 * 1024};
   flight slow, fast;
   under_way.add(slow);
   under_way.add(fast);
@@ -287,7 +289,8 @@ TEST_CASE("a slow channel holds a fast one up for a moment only, though it never
 }
 
 TEST_CASE("what no mark stands behind is not counted, so that a little on each of many channels holds nothing up") {
-  budget under_way{64 * 1024};
+  host_board alone;
+  budget under_way{alone, 64 * 1024};
   std::vector<flight> channels(100);
   for (auto& each : channels) under_way.add(each);
   const auto now = time_point{} + 1h;
@@ -308,7 +311,8 @@ TEST_CASE("what no mark stands behind is not counted, so that a little on each o
 }
 
 TEST_CASE("however large the budget, many channels that send what fits one quantum are all counted") {
-  budget under_way{budget::most};
+  host_board alone;
+  budget under_way{alone, budget::most};
   std::vector<flight> channels(100);
   for (auto& each : channels) under_way.add(each);
   const auto now = time_point{} + 1h;
@@ -320,7 +324,8 @@ TEST_CASE("however large the budget, many channels that send what fits one quant
 }
 
 TEST_CASE("a channel with its queue elsewhere leaves the budget to the others, and has no more than it of its own") {
-  budget under_way{0};
+  host_board alone;
+  budget under_way{alone, 0};
   flight near, far;
   under_way.add(near);
   under_way.add(far);
@@ -360,7 +365,8 @@ TEST_CASE("a channel with its queue elsewhere leaves the budget to the others, a
 }
 
 TEST_CASE("channels to one place are never far from each other: what they have under way is their share of one way") {
-  budget under_way{0};
+  host_board alone;
+  budget under_way{alone, 0};
   flight much, little, elsewhere;
   destination one, other;
   much.leads_to(one);
@@ -385,7 +391,7 @@ TEST_CASE("channels to one place are never far from each other: what they have u
 
 TEST_CASE("beside realtime traffic all that a channel has is counted") {
   host_board board;
-  budget under_way{0, &board};
+  budget under_way{board, 0};
   flight channel;
   under_way.add(channel);
   const auto now = time_point{} + 1h;
@@ -399,7 +405,8 @@ TEST_CASE("beside realtime traffic all that a channel has is counted") {
 }
 
 TEST_CASE("what a channel has under way when it closes counts no more, and its late landings change nothing") {
-  budget under_way{64 * 1024};
+  host_board alone;
+  budget under_way{alone, 64 * 1024};
   flight channel;
   under_way.add(channel);
   const auto now = time_point{} + 1h;

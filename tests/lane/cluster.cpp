@@ -43,7 +43,7 @@ struct cluster::node {
 
   wire out, in;
   lanes::host_board board;
-  lanes::scheduler rail{lanes::by_weight({16, 8, 4, 1}), 0, &board};
+  lanes::scheduler rail{lanes::by_weight({16, 8, 4, 1}), board, 0};
   std::vector<std::unique_ptr<flow>> flows; ///< by the node that they go to
   bool silent = false;
   time_point timer_at = time_point::max();

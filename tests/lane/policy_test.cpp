@@ -25,7 +25,7 @@ constexpr std::uint64_t forever = std::uint64_t{1} << 50;
 
 /// A rail that carries what its scheduler lets go, at its rate.
 struct model {
-  explicit model(const policies& chosen) : rail(chosen), policy(chosen) {
+  explicit model(const policies& chosen) : rail(chosen, host), policy(chosen) {
     for (auto& each : sources) each.size = slice;
   }
 
@@ -75,6 +75,7 @@ struct model {
                            [](std::uint64_t sum, const source& each) { return sum + each.sent; });
   }
 
+  lanes::host_board host;
   scheduler rail;
   policies policy;
   std::uint64_t allowance = 64 * 1024;

@@ -9,6 +9,7 @@
 
 using namespace weft;
 using lanes::by_weight;
+using lanes::host_board;
 using lanes::scheduler;
 using lanes::source;
 
@@ -25,7 +26,8 @@ double share(const source& of, std::uint64_t total) {
 TEST_CASE("busy lanes share by their weights, whatever their slices") {
   for (const auto large : {64U * 1024, 256U * 1024, 1024U * 1024}) {
     CAPTURE(large);
-    scheduler rail(by_weight({16, 8, 4, 1}));
+    host_board alone;
+    scheduler rail(by_weight({16, 8, 4, 1}), alone);
     source realtime(plenty), standard(plenty, 4096), bulk(plenty, large), background(plenty, large);
     rail.ready(lane::background, background);
     rail.ready(lane::bulk, bulk);
@@ -41,7 +43,8 @@ TEST_CASE("busy lanes share by their weights, whatever their slices") {
 }
 
 TEST_CASE("a lane alone gets the whole rail, however small its weight") {
-  scheduler rail(by_weight({16, 8, 4, 1}));
+  host_board alone;
+  scheduler rail(by_weight({16, 8, 4, 1}), alone);
   source only(10'000'000);
   rail.ready(lane::background, only);
   CHECK(rail.run(plenty) == 10'000'000);
@@ -49,7 +52,8 @@ TEST_CASE("a lane alone gets the whole rail, however small its weight") {
 }
 
 TEST_CASE("a lane that overdrew pays even when it ran empty in between") {
-  scheduler rail(by_weight({1, 1, 1, 1}));
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
   source steady(plenty), bursty(0, 1024 * 1024);
   rail.ready(lane::standard, steady);
   std::uint64_t total = 0;
@@ -63,7 +67,8 @@ TEST_CASE("a lane that overdrew pays even when it ran empty in between") {
 }
 
 TEST_CASE("a lane that comes back has no claim on the time it was idle") {
-  scheduler rail(by_weight({1, 1, 1, 1}));
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
   source steady(plenty), late(plenty);
   rail.ready(lane::bulk, steady);
   rail.run(100'000'000);
@@ -74,7 +79,8 @@ TEST_CASE("a lane that comes back has no claim on the time it was idle") {
 }
 
 TEST_CASE("flows of one lane take turns") {
-  scheduler rail(by_weight({1, 1, 1, 1}));
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
   source first(plenty), second(plenty), third(plenty);
   for (auto* flow : {&first, &second, &third}) rail.ready(lane::bulk, *flow);
   rail.run(300'000'000);
@@ -83,7 +89,8 @@ TEST_CASE("flows of one lane take turns") {
 }
 
 TEST_CASE("turns are long while one lane is busy, and end when another has something") {
-  scheduler rail(by_weight({1, 1, 1, 1}));
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
   source bulk(plenty), realtime(64 * 1024);
   rail.ready(lane::bulk, bulk);
   rail.run(10 * scheduler::lone_quantum);
@@ -95,7 +102,8 @@ TEST_CASE("turns are long while one lane is busy, and end when another has somet
 }
 
 TEST_CASE("no more than the allowance and one slice goes out") {
-  scheduler rail(by_weight({1, 1, 1, 1}));
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
   source only(plenty);
   rail.ready(lane::bulk, only);
   CHECK(rail.run(1) == 64 * 1024);
@@ -104,7 +112,8 @@ TEST_CASE("no more than the allowance and one slice goes out") {
 }
 
 TEST_CASE("a flow that cannot go on is asked again only when it is ready again") {
-  scheduler rail(by_weight({1, 1, 1, 1}));
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
   source empty(0);
   rail.ready(lane::bulk, empty);
   CHECK(rail.run(plenty) == 0);
@@ -118,7 +127,8 @@ TEST_CASE("a flow that cannot go on is asked again only when it is ready again")
 }
 
 TEST_CASE("a removed flow is never asked, and may be removed twice") {
-  scheduler rail(by_weight({1, 1, 1, 1}));
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
   source gone(plenty), stays(1000);
   rail.ready(lane::bulk, gone);
   rail.ready(lane::bulk, stays);
@@ -129,7 +139,8 @@ TEST_CASE("a removed flow is never asked, and may be removed twice") {
 }
 
 TEST_CASE("weights can change under way") {
-  scheduler rail(by_weight({1, 1, 1, 1}));
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
   source left(plenty), right(plenty);
   rail.ready(lane::standard, left);
   rail.ready(lane::bulk, right);

@@ -19,7 +19,7 @@ wire::hello greeting_of(const node& from, id128 session) {
 
 endpoint::side::side(endpoint& owner, std::span<const lane> lanes, bool dialled)
     : in(owner),
-      rail(lanes::policies_of(owner.node_.in.limits), owner.node_.in.limits.lane_budget.value(), &owner.board_),
+      rail(lanes::policies_of(owner.node_.in.limits), owner.board_, owner.node_.in.limits.lane_budget.value()),
       engine(*this, rail, owner.node_.in.limits, lanes, dialled) {}
 
 void endpoint::side::operation_arrived(const links::incoming& begun) {
