@@ -236,6 +236,7 @@ private:
 
   // engine_messages.cpp
   outbox::message& push(wire::frame_type type, operation_id id) { return outbox_.push(type, id); }
+  void hurry();
   void post_messages();
   [[nodiscard]] bool samples(const channel_state& over) const noexcept;
   [[nodiscard]] bool carries_realtime() const noexcept;
@@ -325,6 +326,7 @@ private:
   engine_counters counters_;
   time_point sampled_at_{};       ///< realtime: when the message whose arrival is measured left
   std::uint64_t sample_mark_ = 0; ///< its mark; 0: it has arrived
+  bool hurried_ = false; ///< a message of this batch is on its way already
   bool names_memory_ = false;
   std::vector<std::byte> grant_; ///< being put into a request
   bool broken_ = false;

@@ -22,6 +22,14 @@ void engine::broken(std::string what) {
   host_.protocol_broken(error(errc::protocol_error, std::move(what)));
 }
 
+/// A realtime message, somebody waits for it: the first of a batch does not wait for the end of the batch, and what is
+/// left to do here is done while it travels. The others go together.
+void engine::hurry() {
+  if (!carries_realtime() || std::exchange(hurried_, true)) return;
+  post_messages();
+  if (auto* over = message_channel().channel; over != nullptr) over->flush();
+}
+
 void engine::post_messages() {
   auto& state = message_channel();
   if (state.channel == nullptr) {
@@ -88,6 +96,7 @@ void engine::flush() {
     }
   }
   reports_.resize(kept);
+  hurried_ = false;
   post_messages();
 }
 

@@ -123,6 +123,7 @@ void engine::begin(operation& op, std::span<const std::byte> payload) {
   wire::encode(op.terms, message.body);
   message.body.insert(message.body.end(), grant_.begin(), grant_.end());
   message.body.insert(message.body.end(), payload.begin(), payload.end());
+  hurry();
   op.now = op.in ? phase::moving : phase::asked;
   schedule(op);
 }
@@ -208,6 +209,7 @@ void engine::push_response(operation_id id, error_code code, std::string_view wh
   message.header.argument = data_sent ? 1 : 0;
   message.header.code = code ? static_cast<std::uint32_t>(to_errc(code)) : 0;
   wire::writer(message.body).text(where.substr(0, wire::longest_where)).bytes(payload);
+  hurry();
 }
 
 void engine::tell_owner(operation& op) {
