@@ -23,7 +23,9 @@ enum class when_full : std::uint8_t {
 /// Of a transfer. What is not set is the fabric's tunable.
 struct transfer_options {
   weft::lane lane = weft::lane::bulk;
-  /// From now until the operation ends at the latest, apart from its fence (tunable deadline.default).
+  /// From now until the operation ends at the latest, apart from its fence (tunable deadline.default). One that is
+  /// given here also puts the transfer before others of its lane that have a later one or none, which get every eighth
+  /// turn: writes over all links of this process, reads among those of this link.
   std::optional<std::chrono::nanoseconds> deadline = std::nullopt;
   /// The longest time without a verified byte (tunable stall.default).
   std::optional<std::chrono::nanoseconds> stall = std::nullopt;

@@ -36,6 +36,7 @@ struct fetch_piece {
 
 struct fetch_options {
   weft::lane lane = weft::lane::bulk;
+  /// As that of transfer_options.
   std::optional<std::chrono::nanoseconds> deadline = std::nullopt;
   std::optional<verify_mode> verify = std::nullopt;
   std::optional<id128> version = std::nullopt; ///< else the newest that the first replica to answer has
@@ -52,6 +53,7 @@ struct fetch_result {
 
 struct put_options {
   weft::lane lane = weft::lane::bulk;
+  /// As that of transfer_options.
   std::optional<std::chrono::nanoseconds> deadline = std::nullopt;
   std::optional<id128> version = std::nullopt; ///< else random; repeat a put with the same one to make it idempotent
   std::uint32_t min_copies = 0;                ///< replicas that must hold it durably; 0: all

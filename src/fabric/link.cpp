@@ -206,6 +206,7 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
             .payload = payload,
             .pieces = std::move(part.local),
             .deadline = deadline,
+            .by_deadline = options.deadline.has_value(),
             .stall = options.stall.value_or(limits.stall_default),
             .wait_when_full = options.when_full == when_full::wait,
             .keep_progress = options.piece_status},

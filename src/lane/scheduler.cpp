@@ -26,23 +26,11 @@ void scheduler::set(const policies& chosen) noexcept {
 }
 
 void scheduler::ready(lane on, flow& sender) {
-  if (sender.queued_) return;
-  auto& to = queues_[static_cast<std::size_t>(on)];
-  if (to.spare.empty()) {
-    to.ready.push_back(&sender);
-  } else {
-    to.ready.splice(to.ready.end(), to.spare, to.spare.begin());
-    to.ready.back() = &sender;
-  }
-  sender.place_ = std::prev(to.ready.end());
-  sender.queued_ = true;
+  queues_[static_cast<std::size_t>(on)].ready.add(sender, sender.wanted_by());
 }
 
 void scheduler::remove(lane on, flow& sender) noexcept {
-  if (!sender.queued_) return;
-  auto& from = queues_[static_cast<std::size_t>(on)];
-  from.spare.splice(from.spare.end(), from.ready, sender.place_);
-  sender.queued_ = false;
+  queues_[static_cast<std::size_t>(on)].ready.remove(sender);
 }
 
 void scheduler::advance(time_point now) noexcept {
@@ -109,13 +97,14 @@ void scheduler::earn(std::size_t which, std::uint64_t bytes) noexcept {
 /// The first flow's turn: it goes to the end, or off the list when it cannot go on.
 std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
   auto& lane = queues_[which];
-  auto& sender = *lane.ready.front();
+  auto& sender = lane.ready.front();
   const auto sent = sender.send(std::min(most, under_way_.quantum()));
-  auto& to = sent == 0 ? lane.spare : lane.ready;
-  to.splice(to.end(), lane.ready, sender.place_);
   if (sent == 0) {
-    sender.queued_ = false;
+    lane.ready.remove(sender);
     ++waits_.channel;
+  } else {
+    lane.ready.end_turn(sender);
+    lane.ready.add(sender, sender.wanted_by());
   }
   charge(which, sent);
   return sent;

@@ -1,34 +1,32 @@
 // Decides which lane sends next on one rail, in the words of mClock (Gulati, Merchant, Varman: "mClock: handling
 // throughput variability for hypervisor IO scheduling", OSDI 2010): the realtime lane first, within its share; then
 // lanes that are behind their reservation; then deficit round robin over bytes by weight; and no lane beyond its limit.
-// Round robin over the flows inside a lane. Pure logic: no I/O, no clock. One thread owns it.
+// Inside a lane the flow whose bytes are wanted first, and the others in turn. Pure logic: no I/O, no clock. One thread
+// owns it.
 #pragma once
 
 #include "base/clock.hpp"
 #include "base/counter.hpp"
 #include "lane/budget.hpp"
 #include "lane/policy.hpp"
+#include "lane/turns.hpp"
 
 #include <array>
 #include <cstdint>
-#include <list>
 
 namespace weft::lanes {
 
 /// Something with bytes to send on one lane: the slices that one link has for it.
-class flow {
+class flow : public turn {
 public:
   /// Sends `quantum` bytes or less, or a grain; returns how many. 0 means that it cannot go on now: it is taken off the
   /// scheduler and must be made ready again.
   virtual std::uint64_t send(std::uint64_t quantum) = 0;
+  /// When the first of what it has is wanted, if that orders it among the flows of its lane; max(): nobody said.
+  [[nodiscard]] virtual time_point wanted_by() const noexcept { return time_point::max(); }
 
 protected:
   ~flow() = default;
-
-private:
-  friend class scheduler;
-  bool queued_ = false;
-  std::list<flow*>::iterator place_;
 };
 
 /// How often a run ended with flows that had more to send, by what held them back; any thread may read them.
@@ -58,7 +56,8 @@ public:
   [[nodiscard]] const wait_counters& waits() const noexcept { return waits_; }
   [[nodiscard]] host_board& board() const noexcept { return board_; }
 
-  /// `sender` has something to send; it keeps its turn when it is queued already. Never calls send itself.
+  /// `sender` has something to send, or more that is wanted sooner; it keeps its turn when it is queued already. Never
+  /// calls send itself.
   void ready(lane on, flow& sender);
   /// Forgets `sender`, which may be destroyed then. Must not be called from its own send.
   void remove(lane on, flow& sender) noexcept;
@@ -84,8 +83,7 @@ public:
 
 private:
   struct queue {
-    std::list<flow*> ready;
-    std::list<flow*> spare;     ///< nodes for reuse: queueing allocates nothing once warm
+    turns<flow> ready;
     std::int64_t deficit = 0;   ///< bytes it may send; below 0 when the last slice was larger than what was left
     time_point limited_until{}; ///< when what it has sent is within its limit
     time_point reserved_at{};   ///< when it is behind its reservation if it sends nothing more

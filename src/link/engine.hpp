@@ -8,7 +8,6 @@
 #include "lane/scheduler.hpp"
 #include "link/operation.hpp"
 #include "link/outbox.hpp"
-#include "link/round.hpp"
 #include "path/channel.hpp"
 #include "wire/grant.hpp"
 
@@ -29,6 +28,7 @@ struct operation_request {
   memory::piece_list pieces = {};
   std::vector<std::uint32_t> slice_crcs = {}; ///< write: the CRC32C of each slice if known, else empty
   time_point deadline = time_point::max();
+  bool by_deadline = false; ///< the caller gave it, and it orders the transfer among others of its lane
   duration stall = duration::max();
   bool wait_when_full = true; ///< else queue_full
   bool keep_progress = false; ///< on an error, outcome::verified_slices is filled
@@ -192,13 +192,18 @@ private:
   struct lane_state final : lanes::flow {
     lane_state(engine& in, lane which) : owner(in), on(which) {}
     std::uint64_t send(std::uint64_t quantum) override { return owner.send_slices(*this, quantum); }
+    /// What a peer wants soon goes before the rest of its own only: else it would take the turns of others by its word.
+    [[nodiscard]] time_point wanted_by() const noexcept override {
+      const auto* first = round.earliest();
+      return first != nullptr && first->of.ours ? first->due() : time_point::max();
+    }
     /// Whether there is something that may go once a channel takes it.
     [[nodiscard]] bool has_slices() const noexcept { return !round.empty() || leaving > 0; }
 
     engine& owner;
     lane on;
     std::vector<std::unique_ptr<channel_state>> channels; ///< by number, as many as were ever asked for
-    links::round round;                                   ///< transfers with slices to send, in turn
+    lanes::turns<sender> round;                           ///< transfers with slices to send
     std::uint32_t leaving = 0;                            ///< channels in the middle of a slice
   };
 
@@ -326,7 +331,7 @@ private:
   engine_counters counters_;
   time_point sampled_at_{};       ///< realtime: when the message whose arrival is measured left
   std::uint64_t sample_mark_ = 0; ///< its mark; 0: it has arrived
-  bool hurried_ = false; ///< a message of this batch is on its way already
+  bool hurried_ = false;          ///< a message of this batch is on its way already
   bool names_memory_ = false;
   std::vector<std::byte> grant_; ///< being put into a request
   bool broken_ = false;

@@ -113,7 +113,7 @@ void engine::forget_in_lane(operation& op) {
     if (each->leaving.of == &op) leaves_no_more(*state, *each);
   }
   if (!op.out) return;
-  state->round.remove(op);
+  state->round.remove(*op.out);
   if (op.out->unverified == 0) return;
   // What waits to go again is on no channel's account.
   for (const auto index : op.out->again) {

@@ -172,6 +172,7 @@ void engine::request_arrived(const wire::frame_header& header, std::span<const s
                             ? time_point::max()
                             : deadline_after(now_, std::chrono::nanoseconds(std::min<std::uint64_t>(
                                                        terms->time_left_ns, std::chrono::nanoseconds::max().count())));
+  if (header.argument != 0) op.wanted_by = deadline;
   host_.operation_arrived({op.id, *terms, in.rest(), deadline});
 }
 

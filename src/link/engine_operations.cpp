@@ -73,6 +73,7 @@ operation_id engine::start(operation_request&& asked, std::unique_ptr<completion
   op.ours = true;
   op.owner = std::move(owner);
   op.deadline = asked.deadline;
+  if (asked.by_deadline) op.wanted_by = asked.deadline;
   op.stall = asked.kind == wire::operation_kind::request ? duration::max() : asked.stall;
   op.keep_progress = asked.keep_progress;
   op.slices = {asked.pieces.length(), static_cast<std::uint32_t>(limits_.slice_size.value())};
@@ -117,6 +118,7 @@ void engine::begin(operation& op, std::span<const std::byte> payload) {
     op.terms.time_left_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(left).count());
   }
   auto& message = push(wire::frame_type::request, op.id);
+  message.header.argument = op.wanted_by != time_point::max() ? 1 : 0;
   grant_.clear();
   if (op.in && names_memory_) wire::encode_grant(op.in->pieces, grant_);
   op.terms.grant_length = static_cast<std::uint32_t>(grant_.size());

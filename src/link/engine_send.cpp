@@ -14,7 +14,7 @@ constexpr std::uint32_t most_refusals = 3;
 
 void engine::open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs,
                          std::uint64_t window) {
-  auto& out = op.out.emplace();
+  auto& out = op.out.emplace(op);
   out.pieces = std::move(pieces);
   out.crcs = std::move(crcs);
   out.verified = bitmap(op.slices.count());
@@ -35,7 +35,7 @@ void engine::make_ready(operation& op) {
   }
   const bool window_open = out.unverified < out.window;
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
-  state.round.push_back(op);
+  state.round.add(out, op.wanted_by);
   if (may) rail_.ready(state.on, state);
 }
 
@@ -62,7 +62,7 @@ engine::channel_state* engine::carrier_for_slice(const lane_state& on) noexcept 
 std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
   if (broken_) return 0;
   std::uint64_t total = 0;
-  operation* served = nullptr;
+  sender* served = nullptr;
   channel_set fed = 0;
   while (total < quantum) {
     auto* over = carrier_for_slice(on);
@@ -75,18 +75,18 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
       continue;
     }
     served = nullptr;
-    auto& op = on.round.front();
-    auto& out = *op.out;
-    on.round.remove(op);
-    if (!out.has_slices()) continue;
+    auto& out = on.round.front();
+    auto& op = out.of;
     const bool repeat = !out.again.empty();
     const auto index = repeat ? out.again.back() : out.next;
-    if (out.unverified > 0 && out.unverified + op.slices.length_of(index) > out.window) continue;
-    const auto sent = send_part(on, *over, {.of = &op, .index = index}, quantum - total);
-    if (sent == 0) {
-      on.round.push_front(op);
-      break;
+    const bool may =
+        out.has_slices() && (out.unverified == 0 || out.unverified + op.slices.length_of(index) <= out.window);
+    if (!may) {
+      on.round.remove(out);
+      continue;
     }
+    const auto sent = send_part(on, *over, {.of = &op, .index = index}, quantum - total);
+    if (sent == 0) break;
     fed |= only(over->at.number);
     if (repeat) {
       out.again.pop_back();
@@ -96,14 +96,12 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     total += sent;
     // It goes on until the quantum is spent: transfers that end one after the other keep a path fuller than some that
     // all end, and are begun anew, at once.
-    if (!out.has_slices() || out.unverified >= out.window) continue;
-    on.round.push_front(op);
-    served = &op;
+    served = &out;
+    if (out.has_slices() && out.unverified < out.window) continue;
+    on.round.remove(out);
+    served = nullptr;
   }
-  if (served != nullptr) {
-    on.round.remove(*served);
-    on.round.push_back(*served);
-  }
+  if (served != nullptr) on.round.end_turn(*served);
   for (const auto& each : on.channels) {
     if ((fed & only(each->at.number)) != 0) each->channel->flush();
   }

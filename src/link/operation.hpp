@@ -2,9 +2,9 @@
 // direction, and its end. Owned by the engine, used on its thread.
 #pragma once
 
-#include "base/clock.hpp"
+#include "base/timers.hpp"
+#include "lane/turns.hpp"
 #include "link/bitmap.hpp"
-#include "link/timers.hpp"
 #include "memory/granted.hpp"
 #include "memory/pieces.hpp"
 #include "wire/bodies.hpp"
@@ -62,13 +62,6 @@ struct slicing {
 
 struct operation;
 
-/// Where a sender stands in its lane's round.
-struct round_place {
-  operation* before = nullptr;
-  operation* behind = nullptr;
-  bool taken = false;
-};
-
 /// A set of channels of one lane: a bit for each number.
 using channel_set = std::uint8_t;
 static_assert(wire::most_channels <= 8);
@@ -95,8 +88,11 @@ private:
   std::vector<std::uint8_t> each_;
 };
 
-/// The sending half of a transfer.
-struct sender {
+/// The sending half of a transfer; it waits among those of its lane for its turn.
+struct sender : lanes::turn {
+  explicit sender(operation& owner) noexcept : of(owner) {}
+
+  operation& of;
   memory::piece_list pieces;
   std::vector<std::uint32_t> crcs;  ///< of each slice, when they are known already; else computed when sent
   bitmap verified;                  ///< what the receiver told
@@ -110,7 +106,6 @@ struct sender {
   channel_set used = 0;    ///< channels that carried some of it and are not fenced at the peer
   std::uint32_t posts = 0; ///< slices that a channel still reads
   std::array<std::uint32_t, wire::most_channels> posts_on{}; ///< of these, by the channel
-  round_place place;
 
   [[nodiscard]] bool has_slices() const noexcept { return !again.empty() || next < verified.size(); }
 };
@@ -161,6 +156,7 @@ struct operation : timed {
   bool marked = false;                    ///< the markers behind its last slices were posted here
 
   time_point deadline = time_point::max();
+  time_point wanted_by = time_point::max(); ///< a deadline that its caller gave it: it orders those of one lane
   duration stall = duration::max();
   time_point last_progress;
   time_point fence_due = time_point::max(); ///< fencing: when the channel is closed by force

@@ -119,6 +119,7 @@ void client_core::send(std::size_t index, asking what, answered then, const std:
        .pieces = std::move(what.pieces),
        .slice_crcs = std::move(what.slice_crcs),
        .deadline = what.deadline,
+       .by_deadline = what.by_deadline,
        .stall = what.stall},
       fabrics::on_end([self = shared_from_this(), then = std::move(then), state](links::outcome&& ended) mutable {
         // A realtime lane ends on its own thread; jobs live on this one.

@@ -37,6 +37,7 @@ struct asking {
   memory::piece_list pieces = {};
   std::vector<std::uint32_t> slice_crcs = {};
   time_point deadline = {};
+  bool by_deadline = false; ///< as operation_request's
   duration stall = duration::max();
 };
 

@@ -114,6 +114,7 @@ void fetch_job::ask(std::size_t index, std::size_t from) {
                     .verify = verify_,
                     .pieces = memory::piece_list(wanted.to, wanted.owner),
                     .deadline = deadline_,
+                    .by_deadline = options_.deadline.has_value(),
                     .stall = patient ? client_->limits().stall_default : client_->limits().shard_stall},
                    [self = shared_from_this(), index, from, patient](links::outcome&& ended) {
                      self->arrived(index, from, patient, std::move(ended));

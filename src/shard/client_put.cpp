@@ -42,6 +42,7 @@ void put_job::ask(std::size_t to, asking what, std::uint64_t bytes, std::functio
   ++each.flying;
   each.flying_bytes += bytes;
   what.deadline = deadline_;
+  what.by_deadline = options_.deadline.has_value();
   each.cancellers[flight] = client_->ask(
       to, std::move(what), [self = shared_from_this(), to, bytes, flight, then = std::move(then)](auto&& ended) {
         auto& mine = self->copies_[to];

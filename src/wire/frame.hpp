@@ -70,7 +70,8 @@ struct frame_header {
   std::uint32_t index = 0;    ///< slice: its index; channel_*: that of the place
   std::uint64_t transfer = 0; ///< the operation this belongs to
   std::uint64_t offset = 0;   ///< slice: first byte of the transfer
-  std::uint64_t argument = 0; ///< grant: window in bytes; response: 1 when slices were sent;
+  std::uint64_t argument = 0; ///< request: 1 when the deadline orders it among those of its lane; grant: window in
+                              ///< bytes; response: 1 when slices were sent;
                               ///< marker: the channels that carried some, a bit for each
                               ///< number; channel_fenced: the epoch that is up instead, or 0;
                               ///< landed: how many frames with flag_tell have come

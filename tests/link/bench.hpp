@@ -72,7 +72,7 @@ struct slot final : completion {
 struct bench : host {
   /// `budget`: bytes of slices that may be under way.
   explicit bench(std::uint64_t budget = lanes::scheduler::no_budget)
-      : rail(lanes::by_weight({1, 1, 1, 1}), host, budget) {
+      : rail(lanes::by_weight({1, 1, 1, 1}), board, budget) {
     limits.slice_size = byte_count(65536);
     advance(0ms);
     engine_.channel_up(lane::standard, messages);
@@ -172,7 +172,7 @@ struct bench : host {
   std::unique_ptr<completion> owner() { return std::make_unique<slot>(result); }
 
   tunables limits;
-  lanes::host_board host;
+  lanes::host_board board;
   lanes::scheduler rail;
   std::vector<std::byte> memory = std::vector<std::byte>(1 << 20);
   fake_channel messages, data;

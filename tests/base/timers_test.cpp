@@ -1,5 +1,5 @@
 // The heap of timers always knows the earliest, however they are set, moved and removed.
-#include "link/timers.hpp"
+#include "base/timers.hpp"
 
 #include "base/random.hpp"
 
@@ -9,7 +9,6 @@
 #include <array>
 
 using namespace weft;
-using namespace weft::links;
 
 namespace {
 

@@ -1,5 +1,5 @@
-// Deadlines of operations: a binary heap whose entries know their place, so that moving and removing one costs
-// O(log n) and allocates nothing.
+// Due times: a binary heap whose entries know their place, so that moving and removing one costs O(log n) and allocates
+// nothing.
 #pragma once
 
 #include "base/clock.hpp"
@@ -8,10 +8,15 @@
 #include <utility>
 #include <vector>
 
-namespace weft::links {
+namespace weft {
 
 /// Something with at most one due time. Must be removed from its heap before it dies.
 class timed {
+public:
+  /// max(): it is in no heap.
+  [[nodiscard]] time_point due() const noexcept { return due_; }
+
+private:
   friend class timer_heap;
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
 
@@ -78,4 +83,4 @@ private:
   std::vector<timed*> heap_;
 };
 
-} // namespace weft::links
+} // namespace weft
