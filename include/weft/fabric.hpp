@@ -37,7 +37,7 @@ public:
   [[nodiscard]] weft::lane lane() const noexcept;
   [[nodiscard]] const std::string& peer() const noexcept;
 
-  /// At most request.max bytes, copied.
+  /// At most 64 KiB, copied.
   void reply(std::span<const std::byte> payload);
   void fail(errc code, std::string_view where);
 

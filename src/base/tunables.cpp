@@ -171,7 +171,7 @@ constexpr relation relations[] = {
     {"slice.size", "must not exceed", "transfer.window"},
     {"redial.min", "must not exceed", "redial.max"},
     {"shard.chunk", "must not exceed", "shard.window"},
-    {"shard.chunk", "with 128KiB beside it must not exceed half of", "pool.bytes"},
+    {"shard.chunk", "must not exceed half of", "pool.bytes"},
     {"lane.standard.reservation", "must not exceed", "lane.standard.limit"},
     {"lane.bulk.reservation", "must not exceed", "lane.bulk.limit"},
     {"lane.background.reservation", "must not exceed", "lane.background.limit"},
@@ -184,11 +184,10 @@ constexpr relation relations[] = {
 /// Below it a slice takes most of what a transfer may go without one.
 constexpr bytes_per_second lowest_limit(1'000'000);
 
-/// A server lends a peer half of a pool's 256 KiB blocks at most, and a read takes the whole blocks of 64 KiB around
-/// it.
+/// A server lends a peer half of a pool's blocks of 256 KiB at most.
 constexpr bool half_of_pool_holds(byte_count chunk, byte_count pool) {
   constexpr auto block = (256_KiB).value();
-  return (chunk.value() + 2 * (64_KiB).value() + block - 1) / block <= pool.value() / block / 2;
+  return (chunk.value() + block - 1) / block <= pool.value() / block / 2;
 }
 
 /// A limit of 0 is none.

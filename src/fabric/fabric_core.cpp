@@ -214,6 +214,8 @@ void fabric_core::admit(asio::ip::tcp::socket socket, const std::shared_ptr<link
       refusal = errc::peer_closed;
     } else if (!accepted_.emplace(peer.session, link).second) {
       refusal = errc::protocol_error; // the same hello twice
+    } else {
+      link->registered(unfenced_);
     }
   }
   if (refusal == errc{}) return link->accept(std::move(socket), peer);
@@ -328,8 +330,10 @@ void fabric_core::operation_arrived(std::shared_ptr<link_side> side, const links
 
 bool fabric_core::add_dialled(const std::shared_ptr<link_core>& link) {
   const std::lock_guard lock(mutex_);
-  if (!closing_) dialled_.emplace(link->id(), link);
-  return !closing_;
+  if (closing_) return false;
+  link->registered(unfenced_);
+  dialled_.emplace(link->id(), link);
+  return true;
 }
 
 void fabric_core::link_ended(const link_core& link) {
@@ -415,18 +419,10 @@ std::vector<std::shared_ptr<link_core>> fabric_core::links() const {
   return all;
 }
 
-void fabric_core::keep_counters(const metrics& counted) {
+void fabric_core::keep_counters(const link_core& of) {
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < lane_count; ++i) ended_.lanes[i] += counted.lanes[i];
-  ended_.slices_resent += counted.slices_resent;
-  ended_.slices_verified += counted.slices_verified;
-  ended_.slices_refused += counted.slices_refused;
-  ended_.slices_dropped += counted.slices_dropped;
-  ended_.messages_sent += counted.messages_sent;
-  ended_.messages_repeated += counted.messages_repeated;
-  ended_.forced_fences += counted.forced_fences;
-  ended_.collateral += counted.collateral;
-  ended_.operations_failed += counted.operations_failed;
+  of.add_counters_to(ended_);
+  ended_.operations = 0; // under way: none any more
 }
 
 metrics fabric_core::snapshot() const {

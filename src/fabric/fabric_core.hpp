@@ -82,7 +82,7 @@ public:
   /// Where an operation goes that asks for a lane: realtime beyond its limit goes over standard. From any thread.
   [[nodiscard]] lane lane_for(lane asked, std::uint64_t bytes) noexcept;
   /// Of a link that is gone.
-  void keep_counters(const metrics& counted);
+  void keep_counters(const link_core& of);
 
   /// A peer's name belongs to one live process: `told` hears success, or name_in_use when another one showed in time
   /// that it lives; the links of one that did not end with peer_restarted. From any thread, and `told` on any.
@@ -148,7 +148,7 @@ private:
     std::vector<std::weak_ptr<link_core>> links;
   };
   std::unordered_map<std::string, claim> names_;
-  std::shared_ptr<void> unfenced_; ///< held by every link that is not fenced; its end is all_fenced()
+  std::shared_ptr<void> unfenced_; ///< held by every registered link until it is fenced; its end is all_fenced()
   std::vector<std::function<void()>> on_fenced_;
   bool all_fenced_ = false;
   metrics ended_;                     ///< counts of links that are gone

@@ -57,14 +57,14 @@ void fabric_core::wait_to_close(std::shared_ptr<asio::steady_timer> timer, time_
 }
 
 void fabric_core::close_links(std::function<void()> done) {
-  std::shared_ptr<void> all; // let go of behind the lock
+  std::shared_ptr<void> own; // let go of behind the lock
   {
     const std::lock_guard lock(mutex_);
     if (all_fenced_) return data().post(std::move(done));
     on_fenced_.push_back(std::move(done));
-    all = std::move(unfenced_);
+    own = std::move(unfenced_);
   }
-  for (const auto& link : links()) link->close(errc::closed, [all] {});
+  for (const auto& link : links()) link->close();
 }
 
 std::shared_ptr<void> fabric_core::hold_close() const {

@@ -14,18 +14,20 @@ namespace {
 
 using namespace fabrics;
 
-/// The operations of one transfer: all but very long lists of pieces need one.
+/// The operations of one transfer: all but very long ones, and very long lists of pieces, need one.
 struct part_of_transfer {
   region_access access;
   memory::piece_list local;
   std::vector<run> local_runs = {}; ///< how many it has decides whether a grant can name it
   std::size_t first = 0;            ///< of its pieces, in the caller's list
+  std::uint64_t skipped = 0;        ///< bytes of that one which are of earlier parts
   std::uint64_t pieces = 0;
 };
 
-/// Cuts a list of pieces into operations of at most most_runs runs and most_pieces pieces each. Errors: out_of_region.
+/// Cuts a list of pieces into operations of at most most_runs runs, most_pieces pieces and most_bytes bytes each.
+/// Errors: out_of_region.
 result<std::vector<part_of_transfer>> cut(std::span<const piece> pieces, const region_view& local,
-                                          const remote_view& remote) {
+                                          const remote_view& remote, std::uint64_t most_bytes) {
   std::vector<part_of_transfer> parts(1);
   parts[0].access.region = remote.id;
   const auto bytes = local.bytes();
@@ -41,18 +43,24 @@ result<std::vector<part_of_transfer>> cut(std::span<const piece> pieces, const r
     const bool inside = each.length <= local.length && each.local_offset <= local.length - each.length &&
                         each.length <= remote.length && each.remote_offset <= remote.length - each.length;
     if (!inside) return error(errc::out_of_region, fmt::format("piece {} of {}", i, pieces.size()));
-    // A piece may need a run of its own: a part is full when that would not fit.
-    const bool full = parts.back().access.runs.size() == most_runs || parts.back().local_runs.size() == most_runs ||
-                      parts.back().pieces == most_pieces;
-    if (full) {
-      parts.emplace_back().access.region = remote.id;
-      parts.back().first = i;
+    for (std::uint64_t done = 0;;) {
+      // A piece may need a run of its own: a part is full when that would not fit.
+      const bool full = parts.back().access.runs.size() == most_runs || parts.back().local_runs.size() == most_runs ||
+                        parts.back().pieces == most_pieces || parts.back().local.length() == most_bytes;
+      if (full) {
+        parts.emplace_back().access.region = remote.id;
+        parts.back().first = i;
+        parts.back().skipped = done;
+      }
+      auto& part = parts.back();
+      const auto length = std::min(each.length - done, most_bytes - part.local.length());
+      append(part.access.runs, remote.offset + each.remote_offset + done, length);
+      append(part.local_runs, local.offset + each.local_offset + done, length);
+      part.local.add(bytes.subspan(each.local_offset + done, length), local.owner.get());
+      ++part.pieces;
+      done += length;
+      if (done == each.length) break;
     }
-    auto& part = parts.back();
-    append(part.access.runs, remote.offset + each.remote_offset, each.length);
-    append(part.local_runs, local.offset + each.local_offset, each.length);
-    part.local.add(bytes.subspan(each.local_offset, each.length), local.owner.get());
-    ++part.pieces;
   }
   for (auto& part : parts) part.local.keep(local.owner);
   return parts;
@@ -77,9 +85,16 @@ public:
     for (const auto& each : pieces) lengths_.push_back(each.length);
   }
 
-  /// The end of the operation that moved `count` pieces from number `first` on.
-  void ended(links::outcome&& part, std::size_t first, std::size_t count) {
-    if (part.code && !lengths_.empty()) tell_verified(part, first, count);
+  /// Of the transfer's pieces, those that one operation moves.
+  struct range {
+    std::size_t first = 0;
+    std::uint64_t skipped = 0; ///< bytes of the first one that another operation moves
+    std::uint64_t pieces = 0;
+    std::uint64_t length = 0;
+  };
+
+  void ended(links::outcome&& part, const range& of) {
+    if (part.code && !lengths_.empty()) tell_verified(part, of);
     sum_.bytes += part.bytes;
     sum_.resent += part.resent;
     if (part.code && !code_) {
@@ -98,7 +113,7 @@ public:
 
 private:
   /// A piece is whole when every slice that has bytes of it is.
-  void tell_verified(const links::outcome& part, std::size_t first, std::size_t count) {
+  void tell_verified(const links::outcome& part, const range& of) {
     const auto verified = [&part](std::uint64_t from, std::uint64_t to) {
       if (part.slice_size == 0) return false; // it never began
       for (auto slice = from / part.slice_size; slice * part.slice_size < to; ++slice) {
@@ -107,8 +122,9 @@ private:
       return true;
     };
     std::uint64_t at = 0;
-    for (auto i = first; i < first + count; ++i) {
-      const auto end = at + lengths_[i];
+    auto skipped = of.skipped;
+    for (auto i = of.first; i < of.first + of.pieces; ++i) {
+      const auto end = std::min(at + lengths_[i] - std::exchange(skipped, 0), of.length);
       if (!verified(at, end)) sum_.pieces[i] = part.code;
       at = end;
     }
@@ -142,7 +158,7 @@ boost::asio::any_io_executor link::executor(lane of) const {
 }
 
 void link::close() {
-  if (core_ && !core_->forked()) core_->close(errc::closed);
+  if (core_ && !core_->forked()) core_->close();
 }
 
 void link::start_open(std::string name, handler_of<remote_region> handler) {
@@ -155,7 +171,7 @@ void link::start_open(std::string name, handler_of<remote_region> handler) {
                                  .carries = lane::standard,
                                  .payload = payload,
                                  .deadline = deadline_of({}, core_->fabric().limits())};
-  const auto id = connect_slot(done.slot(), core_, lane::standard);
+  const auto ids = connect_slot(done.slot(), core_, lane::standard);
   submit(core_, std::move(asked),
          on_end([done = std::move(done), name = std::move(name)](links::outcome&& ended) mutable {
            remote_region found;
@@ -169,7 +185,7 @@ void link::start_open(std::string name, handler_of<remote_region> handler) {
            found.name = std::move(name);
            done(ended.code, std::move(found));
          }),
-         id);
+         place_of(ids));
 }
 
 void link::start_transfer(direction way, std::vector<piece> pieces, region_view local, remote_view remote,
@@ -181,11 +197,13 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
   if (options.piece_status) end->tell_pieces(pieces);
   if (core_->fabric().closing()) return end->refuse(error(errc::closed, "the fabric is closing"));
   if (const auto unknown = core_->fabric().check_memory(local); unknown.code() != errc{}) return end->refuse(unknown);
-  auto parts = cut(pieces, local, remote);
+  auto parts = cut(pieces, local, remote, limits.operations_bytes.value());
   if (options.notify.size() > most_notify)
     parts = error(errc::too_large, fmt::format("notify: at most {} bytes", most_notify));
   if (parts && parts->size() > 1 && !options.notify.empty()) {
-    parts = error(errc::too_large, "a list this long cannot notify: send a request when it is complete");
+    parts = error(errc::too_large, fmt::format("a transfer of {} operations cannot notify: send a request when it is "
+                                               "complete, or let operations.bytes be larger, or the list shorter",
+                                               parts->size()));
   }
   if (!parts) return end->refuse(parts.error());
   std::uint64_t bytes = 0;
@@ -198,6 +216,7 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
     auto& part = (*parts)[i];
     part.access.notify = options.notify;
     const auto payload = encode(part.access);
+    const transfer_end::range of{part.first, part.skipped, part.pieces, part.local.length()};
     submit(core_,
            {.kind = way == direction::write ? wire::operation_kind::write : wire::operation_kind::read,
             .service = static_cast<std::uint16_t>(service_id::regions),
@@ -208,12 +227,9 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
             .deadline = deadline,
             .by_deadline = options.deadline.has_value(),
             .stall = options.stall.value_or(limits.stall_default),
-            .wait_when_full = options.when_full == when_full::wait,
+            .wait_when_full = i > 0 || options.when_full == when_full::wait,
             .keep_progress = options.piece_status},
-           on_end([end, first = part.first, count = part.pieces](links::outcome&& ended) {
-             end->ended(std::move(ended), first, count);
-           }),
-           ids.empty() ? nullptr : ids[i]);
+           on_end([end, of](links::outcome&& ended) { end->ended(std::move(ended), of); }), place_of(ids, i));
   }
 }
 
@@ -227,7 +243,7 @@ void link::start_request(std::span<const std::byte> payload, request_options opt
     return done.later(errc::too_large, {.payload = {}, .where = fmt::format("a request of {} bytes", payload.size())});
   }
   options.lane = core_->fabric().lane_for(options.lane, payload.size());
-  const auto id = connect_slot(done.slot(), core_, options.lane);
+  const auto ids = connect_slot(done.slot(), core_, options.lane);
   submit(core_,
          {.kind = wire::operation_kind::request,
           .service = static_cast<std::uint16_t>(service_id::user),
@@ -238,7 +254,7 @@ void link::start_request(std::span<const std::byte> payload, request_options opt
          on_end([done = std::move(done)](links::outcome&& ended) mutable {
            done(ended.code, {std::move(ended.payload), ended.maybe_executed, std::move(ended.where)});
          }),
-         id);
+         place_of(ids));
 }
 
 void link::start_inspection(handler_of<std::vector<path_status>> handler) {

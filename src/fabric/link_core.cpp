@@ -55,9 +55,7 @@ link_core::link_core(std::shared_ptr<fabric_core> fabric, wire::hello mine, wire
 
 link_core::~link_core() {
   if (control_) control_->close();
-  metrics mine;
-  add_counters_to(mine);
-  fabric_->keep_counters(mine);
+  fabric_->keep_counters(*this);
 }
 
 bool link_core::forked() const noexcept {
@@ -111,18 +109,14 @@ void link_core::channel_lost(wire::place at, std::uint32_t epoch, const error& w
 void link_core::break_off(const error& how) {
   // Posted, not run: the engine that says so is still on the stack.
   thread_.post([self = shared_from_this(), how] {
-    self->with_session([self, how](links::session& session) {
-      if (session.state() == links::session_state::ended) return;
-      session.close(how.code());
-      self->ended(how);
-    });
+    self->with_session([self, how](links::session&) { self->end_link(how.code(), how); });
   });
 }
 
-void link_core::close(errc reason, std::function<void()> done) {
-  with_session([self = shared_from_this(), reason, done = std::move(done)](links::session& session) mutable {
-    session.close(reason == errc::closed ? errc::peer_closed : reason);
-    self->finish(error(reason), std::move(done));
+void link_core::close() {
+  with_session([self = shared_from_this()](links::session& session) {
+    session.close(errc::peer_closed);
+    self->finish(error(errc::closed));
   });
 }
 
@@ -134,10 +128,7 @@ void link_core::connect(linked_handler done) {
 
 void link_core::give_up_connecting(const error& why) {
   if (!on_linked_) return;
-  with_session([self = shared_from_this(), why](links::session& session) {
-    session.close(errc::cancelled);
-    self->ended(why);
-  });
+  with_session([self = shared_from_this(), why](links::session&) { self->end_link(errc::cancelled, why); });
 }
 
 void link_core::accept(boost::asio::ip::tcp::socket control, const wire::hello& peer) {
@@ -193,13 +184,7 @@ void link_core::flush_channels() {
 }
 
 void link_core::set_timer() {
-  const auto due = session_.next_due();
-  if (due >= timer_due_) return;
-  timer_due_ = due;
-  timer_.expires_at(due);
-  timer_.async_wait([self = shared_from_this()](const error_code& code) {
-    if (code) return;
-    self->timer_due_ = time_point::max();
+  timer_.wait_until(session_.next_due(), [self = shared_from_this()] {
     self->batch_begins();
     self->session_.tick();
     self->batch_ends();
@@ -277,11 +262,10 @@ void link_core::linked() {
   if (!on_linked_) return tell_linked();
   fabric_->claim_name(shared_from_this(), [self = shared_from_this()](errc refusal) {
     self->thread_.post([self, refusal] {
-      self->with_session([self, refusal](links::session& session) {
+      self->with_session([self, refusal](links::session&) {
         if (!self->alive()) return;
         if (refusal == errc{}) return self->tell_linked();
-        session.close(refusal);
-        self->ended(error(refusal, fmt::format("another live process is known as '{}'", self->peer_)));
+        self->end_link(refusal, error(refusal, fmt::format("another live process is known as '{}'", self->peer_)));
       });
     });
   });
@@ -305,21 +289,23 @@ void link_core::probed(bool lives) {
 }
 
 void link_core::end_as(errc reason) {
-  with_session([self = shared_from_this(), reason](links::session& session) {
-    if (session.state() == links::session_state::ended) return;
-    session.close(reason);
-    self->ended(error(reason, self->peer_));
-  });
+  with_session(
+      [self = shared_from_this(), reason](links::session&) { self->end_link(reason, error(reason, self->peer_)); });
+}
+
+/// `told`: what the peer hears.
+void link_core::end_link(errc told, const error& why) {
+  session_.close(told);
+  ended(why);
 }
 
 void link_core::ended(const error& why) {
   if (!alive()) return;
   fabric_->log().info("link with {} ended: {}", peer(), why.message());
-  finish(why, nullptr);
+  finish(why);
 }
 
-/// `done` is called when both sides are fenced and all operations completed.
-void link_core::finish(const error& why, std::function<void()> done) {
+void link_core::finish(const error& why) {
   if (alive()) {
     {
       const std::lock_guard lock(end_mutex_);
@@ -333,10 +319,7 @@ void link_core::finish(const error& why, std::function<void()> done) {
   for (const auto& each : path_probes_) {
     if (const auto running = each.lock()) running->end();
   }
-  // The second side to end tells; a shared object counts by its owners.
-  auto both = std::shared_ptr<void>(nullptr, [done = std::move(done), closing = fabric_->hold_close()](void*) {
-    if (done) done();
-  });
+  const auto both = std::move(unfenced_); // the second side to end lets go of it
   for (auto* side : {&realtime_, &data_}) side->run([side, why, both](links::engine&) { side->end(why, both); });
   if (auto linked = std::exchange(on_linked_, nullptr)) linked(why);
 }

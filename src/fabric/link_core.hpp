@@ -78,8 +78,10 @@ public:
   void accept_channel(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
   /// Takes over a queue pair, or refuses it as accept_channel does.
   void accept_queue_pair(std::shared_ptr<path::verbs::connector::request> request);
-  /// This process closes it: `done` is called when both sides are fenced and all operations completed.
-  void close(errc reason, std::function<void()> done = nullptr);
+  /// This process closes it.
+  void close();
+  /// It is among the fabric's links: `unfenced` is let go of when both sides are fenced and all operations completed.
+  void registered(std::shared_ptr<void> unfenced) noexcept { unfenced_ = std::move(unfenced); }
 
   // On the link's data thread.
   /// Dials; `done` hears once of the handshake's end.
@@ -150,7 +152,8 @@ private:
   [[nodiscard]] error learn_rails(const wire::hello& peer);
   void accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello);
   void set_timer();
-  void finish(const error& why, std::function<void()> done);
+  void end_link(errc told, const error& why);
+  void finish(const error& why);
 
   std::shared_ptr<fabric_core> fabric_;
   worker& thread_; ///< one of the data workers
@@ -171,9 +174,9 @@ private:
   std::vector<std::weak_ptr<path_probe>> path_probes_;
   bool says_tcp_ = true; ///< whether it is news that a lane goes over tcp
   linked_handler on_linked_;
+  std::shared_ptr<void> unfenced_;
   std::vector<std::function<void(bool)>> probes_;
-  boost::asio::steady_timer timer_;
-  time_point timer_due_ = time_point::max();
+  due_timer timer_;
   std::atomic<bool> alive_ = true;
   mutable std::mutex end_mutex_; ///< guards end_, which is written once
   error end_;

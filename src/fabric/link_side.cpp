@@ -123,15 +123,9 @@ void link_side::flush_channels() {
   set_timer();
 }
 
-/// The timer is moved only forward in time when it fires: later due times cost nothing.
 void link_side::set_timer() {
-  const auto due = engine_.next_due();
-  if (ended_ || due >= timer_due_) return;
-  timer_due_ = due;
-  timer_.expires_at(due);
-  timer_.async_wait([self = self()](const error_code& code) {
-    if (code) return;
-    self->timer_due_ = time_point::max();
+  if (ended_) return;
+  timer_.wait_until(engine_.next_due(), [self = self()] {
     self->batch_begins();
     self->engine_.tick();
     self->batch_ends();

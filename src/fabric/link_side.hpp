@@ -3,13 +3,13 @@
 // say otherwise.
 #pragma once
 
+#include "fabric/due_timer.hpp"
 #include "fabric/worker.hpp"
 #include "link/engine.hpp"
 #include "path/channel.hpp"
 #include "path/driver.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include <deque>
 #include <functional>
@@ -29,7 +29,6 @@ public:
   [[nodiscard]] link_core& core() noexcept { return core_; }
   /// Keeps the whole link alive.
   [[nodiscard]] std::shared_ptr<link_side> self();
-  [[nodiscard]] links::engine& engine() noexcept { return engine_; }
   /// From any thread.
   [[nodiscard]] const links::engine_counters& counters() const noexcept { return engine_.counters(); }
 
@@ -99,8 +98,7 @@ private:
   };
   std::vector<discarded> discarded_; ///< never were the engine's; until they are fenced
   std::shared_ptr<link_side> kept_;  ///< itself, as long as a channel is being fenced
-  boost::asio::steady_timer timer_;
-  time_point timer_due_ = time_point::max();
+  due_timer timer_;
   std::optional<error> ended_;
   std::shared_ptr<void> end_done_;
   bool over_ = false; ///< ended, with all channels fenced

@@ -52,11 +52,14 @@ result<void> publications::add(region_view part, std::string_view name, rights a
 }
 
 result<void> publications::revoke(std::string_view name, std::function<void()> done) {
-  const auto found = find(name);
-  if (!found) return error(errc::not_found, fmt::format("no region is published as '{}'", name));
+  std::shared_ptr<publication> found;
   {
     const std::lock_guard lock(mutex_);
-    by_id_.erase(found->id);
+    const auto at =
+        std::find_if(by_id_.begin(), by_id_.end(), [name](const auto& each) { return each.second->name == name; });
+    if (at == by_id_.end()) return error(errc::not_found, fmt::format("no region is published as '{}'", name));
+    found = std::move(at->second);
+    by_id_.erase(at);
   }
   std::vector<call> users;
   {

@@ -86,7 +86,8 @@ void append(std::vector<run>& runs, std::uint64_t offset, std::uint64_t length) 
   if (!runs.empty() && runs.back().length == length && runs.back().count < most_pieces) {
     auto& last = runs.back();
     const auto next = last.offset + last.stride * last.count;
-    if (last.count == 1 && offset > last.offset) {
+    // What overlaps stays apart, as it does in a grant.
+    if (last.count == 1 && offset >= last.offset + length) {
       last.stride = offset - last.offset;
       last.count = 2;
       return;

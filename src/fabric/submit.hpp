@@ -101,11 +101,11 @@ private:
 inline void submit(const std::shared_ptr<link_core>& core, links::operation_request asked,
                    std::unique_ptr<links::completion> owner, std::shared_ptr<links::operation_id> id) {
   auto& side = core->side_of(asked.carries);
-  const auto begin = [core](links::engine& engine, links::operation_request&& request,
-                            std::unique_ptr<links::completion> then,
-                            const std::shared_ptr<links::operation_id>& place) {
-    if (!core->alive()) {
-      const auto why = core->end_reason();
+  const auto begin = [&side](links::engine& engine, links::operation_request&& request,
+                             std::unique_ptr<links::completion> then,
+                             const std::shared_ptr<links::operation_id>& place) {
+    if (!side.core().alive()) {
+      const auto why = side.core().end_reason();
       return then->complete({.code = why.code(), .where = why.where()});
     }
     const auto begun = engine.start(std::move(request), std::move(then));
@@ -123,30 +123,26 @@ inline void submit(const std::shared_ptr<link_core>& core, links::operation_requ
 }
 
 using operation_place = std::shared_ptr<links::operation_id>;
+using operation_places = std::shared_ptr<links::operation_id[]>;
 
-/// Lets the slot, if there is one, cancel `count` operations whose ids will be in what is returned; else that holds
-/// none. Before they are submitted: once one has ended, handler and slot may be gone.
+/// Lets the slot, if there is one, cancel `count` operations whose ids will be in what is returned; else that is null.
+/// Before they are submitted: once one has ended, handler and slot may be gone.
 template <class Slot>
-std::vector<operation_place> connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on,
-                                          std::size_t count) {
-  if (!slot.is_connected()) return {};
-  std::vector<operation_place> places;
-  for (std::size_t i = 0; i < count; ++i) places.push_back(std::make_shared<links::operation_id>(0));
-  slot.assign([places, weak = std::weak_ptr(core), on](boost::asio::cancellation_type) {
+operation_places connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on, std::size_t count = 1) {
+  if (!slot.is_connected()) return nullptr;
+  auto places = std::make_shared<links::operation_id[]>(count);
+  slot.assign([places, count, weak = std::weak_ptr(core), on](boost::asio::cancellation_type) {
     const auto live = weak.lock();
     if (!live || live->forked()) return;
-    live->side_of(on).run([places](links::engine& engine) {
-      for (const auto& id : places) engine.cancel(*id, errc::cancelled);
+    live->side_of(on).run([places, count](links::engine& engine) {
+      for (std::size_t i = 0; i < count; ++i) engine.cancel(places[static_cast<std::ptrdiff_t>(i)], errc::cancelled);
     });
   });
   return places;
 }
 
-/// As connect_slot, for one operation; null without a slot.
-template <class Slot>
-operation_place connect_slot(Slot slot, const std::shared_ptr<link_core>& core, lane on) {
-  const auto places = connect_slot(std::move(slot), core, on, 1);
-  return places.empty() ? nullptr : places.front();
+[[nodiscard]] inline operation_place place_of(const operation_places& places, std::size_t index = 0) noexcept {
+  return places ? operation_place(places, places.get() + index) : nullptr;
 }
 
 } // namespace weft::fabrics

@@ -216,13 +216,7 @@ budget_metrics worker::budget() const noexcept {
 
 /// A lane at its limit goes on by time alone.
 void worker::wait_for_rail() {
-  const auto due = rail_.next_due();
-  if (due >= rail_due_) return;
-  rail_due_ = due;
-  rail_timer_.expires_at(due);
-  rail_timer_.async_wait([this](const error_code& code) {
-    if (code) return;
-    rail_due_ = time_point::max();
+  rail_timer_.wait_until(rail_.next_due(), [this] {
     begin();
     end();
   });

@@ -5,6 +5,7 @@
 
 #include "base/clock.hpp"
 #include "base/tunables.hpp"
+#include "fabric/due_timer.hpp"
 #include "lane/scheduler.hpp"
 #include "path/event_source.hpp"
 
@@ -120,8 +121,7 @@ private:
   lanes::scheduler rail_;
   std::atomic<std::uint64_t> budget_limit_ = 0;
   std::atomic<std::uint64_t> budget_bytes_ = 0;
-  boost::asio::steady_timer rail_timer_;
-  time_point rail_due_ = time_point::max();
+  due_timer rail_timer_;
   std::vector<std::shared_ptr<path::event_source>> sources_;
   std::vector<std::shared_ptr<batched>> touched_;
   time_point now_{};

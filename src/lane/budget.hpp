@@ -31,6 +31,7 @@ public:
   static constexpr std::uint64_t grain = 4 * 1024;
   static constexpr std::uint64_t most_quantum = 1024 * 1024;
   static constexpr std::uint64_t most = 16 * 1024 * 1024;
+  static constexpr std::uint64_t none = std::uint64_t{1} << 60; ///< as `fixed`: nothing is held back, or counted
   /// Where it begins, and what it does not go below while nobody waits: what a slow processor does not get done in time
   /// must not end as an idle wire.
   static constexpr std::uint64_t least_quiet = 2 * 1024 * 1024;
@@ -65,7 +66,8 @@ public:
   /// of many channels at once, be far more than it, and what a probe then takes for an empty way is none. Beside
   /// realtime traffic all is counted.
   [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
-    return to.takes_mark() && (crowded_ || to.unmarked() + part >= std::min(limit_ / 4, most_quantum));
+    return fixed_ != none && to.takes_mark() &&
+           (crowded_ || to.unmarked() + part >= std::min(limit_ / 4, most_quantum));
   }
 
   void released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept;

@@ -101,7 +101,7 @@ std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
   const auto sent = sender.send(std::min(most, under_way_.quantum()));
   if (sent == 0) {
     lane.ready.remove(sender);
-    ++waits_.channel;
+    if (sender.is_held_up()) ++waits_.channel;
   } else {
     lane.ready.end_turn(sender);
     lane.ready.add(sender, sender.wanted_by());

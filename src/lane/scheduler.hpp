@@ -22,6 +22,8 @@ public:
   /// Sends `quantum` bytes or less, or a grain; returns how many. 0 means that it cannot go on now: it is taken off the
   /// scheduler and must be made ready again.
   virtual std::uint64_t send(std::uint64_t quantum) = 0;
+  /// Whether it has more to send, though it cannot now.
+  [[nodiscard]] virtual bool is_held_up() const noexcept { return false; }
   /// When the first of what it has is wanted, if that orders it among the flows of its lane; max(): nobody said.
   [[nodiscard]] virtual time_point wanted_by() const noexcept { return time_point::max(); }
 
@@ -38,7 +40,7 @@ struct wait_counters {
 
 class scheduler {
 public:
-  static constexpr std::uint64_t no_budget = std::uint64_t{1} << 60;
+  static constexpr std::uint64_t no_budget = budget::none;
 
   /// `board` and `fixed_budget`: as those of budget.
   scheduler(const policies& chosen, host_board& board, std::uint64_t fixed_budget = no_budget) noexcept

@@ -173,7 +173,7 @@ private:
   struct channel_state {
     wire::place at;
     path::channel* channel = nullptr;
-    bool one_sided = false;           ///< the channel is
+    path::capabilities can;           ///< of the channel
     bool wanted = false;              ///< the host was asked for a channel
     bool stranded = false;            ///< slices went to a lost channel that the peer may not have fenced yet
     std::uint32_t stranded_epoch = 0; ///< of that channel
@@ -198,13 +198,15 @@ private:
       return first != nullptr && first->of.ours ? first->due() : time_point::max();
     }
     /// Whether there is something that may go once a channel takes it.
-    [[nodiscard]] bool has_slices() const noexcept { return !round.empty() || leaving > 0; }
+    [[nodiscard]] bool is_held_up() const noexcept override {
+      const auto leaves = [](const auto& each) { return each->leaving.of != nullptr; };
+      return !round.empty() || std::any_of(channels.begin(), channels.end(), leaves);
+    }
 
     engine& owner;
     lane on;
     std::vector<std::unique_ptr<channel_state>> channels; ///< by number, as many as were ever asked for
     lanes::turns<sender> round;                           ///< transfers with slices to send
-    std::uint32_t leaving = 0;                            ///< channels in the middle of a slice
   };
 
   /// An owner to be completed at the end of the batch.
@@ -261,10 +263,9 @@ private:
   void open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs, std::uint64_t window);
   void make_ready(operation& op);
   std::uint64_t send_slices(lane_state& on, std::uint64_t quantum);
-  std::uint32_t send_part(lane_state& on, channel_state& over, departure next, std::uint64_t room);
+  std::uint32_t send_part(channel_state& over, departure next, std::uint64_t room);
   void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);
   [[nodiscard]] bool is_leaving(operation& op, std::uint32_t index) noexcept;
-  void leaves_no_more(lane_state& on, channel_state& over) noexcept;
   [[nodiscard]] channel_state* carrier_for_slice(const lane_state& on) noexcept;
   void no_longer_unverified(operation& op, std::uint32_t index);
   void slices_verified(operation& op, const wire::slice_range& range);
@@ -316,7 +317,7 @@ private:
   operation_map operations_;
   std::vector<operation_map::node_type> spare_; ///< ended operations, for reuse
   std::deque<operation_id> waiting_;            ///< queued, in order
-  std::vector<operation_id> reports_;           ///< receivers with news
+  std::vector<operation_id> reports_;           ///< receivers whose news is told at the end of the batch
   std::vector<ended> ended_;
   std::vector<ended> spare_ended_; ///< its memory is reused
   timer_heap timers_;

@@ -24,7 +24,7 @@ void engine::stop(operation& op, const error& why) {
   op.fence_due = deadline_after(now_, limits_.fence_timeout);
   forget_in_lane(op);
   for (const auto& each : state_of(op).channels) {
-    if (moved && op.in && each->channel != nullptr && each->one_sided) op.fence_on |= only(each->at.number);
+    if (moved && op.in && each->channel != nullptr && each->can.one_sided) op.fence_on |= only(each->at.number);
   }
   post_markers(op);
   try_finish_stop(op);
@@ -37,7 +37,7 @@ void engine::post_markers(operation& op) {
   if (op.out && op.out->posts > 0) return; // sent() comes back here
   if (std::exchange(op.marked, true)) return;
   for (const auto& each : state_of(op).channels) {
-    if (each->channel == nullptr || !each->one_sided) continue;
+    if (each->channel == nullptr || !each->can.one_sided) continue;
     // A channel takes a marker when it takes nothing else, as long as its peer takes anything.
     if (!each->channel->post_message({.type = wire::frame_type::marker,
                                       .epoch = each->channel->epoch(),
@@ -110,7 +110,7 @@ void engine::forget_in_lane(operation& op) {
   if (state == nullptr) return;
   for (const auto& each : state->channels) {
     if (each->incoming.into == &op) each->incoming.into = nullptr;
-    if (each->leaving.of == &op) leaves_no_more(*state, *each);
+    if (each->leaving.of == &op) each->leaving = {};
   }
   if (!op.out) return;
   state->round.remove(*op.out);
@@ -147,10 +147,10 @@ void engine::channel_up(wire::place at, path::channel& opened) {
   state.under_way = {};
   state.under_way.leads_to(peer_);
   rail_.under_way().add(state.under_way);
-  state.one_sided = opened.can().one_sided;
+  state.can = opened.can();
   // Opening this epoch proves that this end holds no older one; one that never came up here is fenced all the same.
   const auto older = opened.epoch() - 1;
-  if (state.fenced_here < older || state.one_sided) {
+  if (state.fenced_here < older || state.can.one_sided) {
     auto& message = push(wire::frame_type::channel_fenced, 0);
     message.header.index = at.index();
     message.header.code = older;
@@ -167,7 +167,7 @@ void engine::channel_down(wire::place at) {
   if (state.channel == nullptr) return;
   state.channel = nullptr;
   state.incoming = {};
-  leaves_no_more(in_lane, state);
+  state.leaving = {};
   rail_.under_way().remove(state.under_way);
   if (&state == &message_channel()) sample_mark_ = 0;
   state.unverified = 0;

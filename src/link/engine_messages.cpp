@@ -69,7 +69,7 @@ void engine::post_messages() {
 
 /// Whether the next message is to tell of its arrival, so that it is known how realtime traffic fares.
 bool engine::samples(const channel_state& over) const noexcept {
-  if (!carries_realtime() || over.one_sided || sample_mark_ != 0) return false;
+  if (!carries_realtime() || over.can.one_sided || sample_mark_ != 0) return false;
   return over.under_way.takes_mark() && now_ - sampled_at_ >= rail_.board().sample_every(now_);
 }
 
@@ -80,22 +80,11 @@ bool engine::carries_realtime() const noexcept {
 
 void engine::flush() {
   complete_ended();
-  std::size_t kept = 0;
   for (const auto id : reports_) {
     auto* op = find(id);
-    if (op == nullptr || !op->in || op->in->news.empty()) {
-      if (op != nullptr && op->in) op->in->reporting = false;
-      continue;
-    }
-    // A quarter of the window keeps the sender going; a refusal keeps it waiting until it knows.
-    if (op->in->news_bytes * 4 >= op->in->window || op->in->urgent) {
-      push_progress(*op);
-      op->in->reporting = false;
-    } else {
-      reports_[kept++] = id;
-    }
+    if (op != nullptr && op->in && !op->in->news.empty()) push_progress(*op);
   }
-  reports_.resize(kept);
+  reports_.clear();
   hurried_ = false;
   post_messages();
 }
@@ -199,9 +188,14 @@ bool engine::refuse_request(operation_id id, const wire::request& terms, const m
                   false);
     return true;
   }
-  if (theirs_begun_ < limit && terms.length <= 2 * limits_.operations_bytes.value()) return false;
-  push_response(id, errc::limit_exceeded, fmt::format("{} operations of this peer are outstanding", theirs_begun_), {},
-                false);
+  const auto longest = 2 * limits_.operations_bytes.value();
+  if (theirs_begun_ < limit && terms.length <= longest) return false;
+  push_response(
+      id, errc::limit_exceeded,
+      fmt::format("a transfer of {} bytes beside {} other operations of its sender; at most {} of {} bytes each "
+                  "are taken (operations.max, operations.bytes)",
+                  terms.length, theirs_begun_, limit, longest),
+      {}, false);
   return true;
 }
 

@@ -122,6 +122,7 @@ void engine::begin(operation& op, std::span<const std::byte> payload) {
   grant_.clear();
   if (op.in && names_memory_) wire::encode_grant(op.in->pieces, grant_);
   op.terms.grant_length = static_cast<std::uint32_t>(grant_.size());
+  message.body.reserve(wire::request_fixed_size + grant_.size() + payload.size());
   wire::encode(op.terms, message.body);
   message.body.insert(message.body.end(), grant_.begin(), grant_.end());
   message.body.insert(message.body.end(), payload.begin(), payload.end());
@@ -210,7 +211,10 @@ void engine::push_response(operation_id id, error_code code, std::string_view wh
   auto& message = push(wire::frame_type::response, id);
   message.header.argument = data_sent ? 1 : 0;
   message.header.code = code ? static_cast<std::uint32_t>(to_errc(code)) : 0;
-  wire::writer(message.body).text(where.substr(0, wire::longest_where)).bytes(payload);
+  where = where.substr(0, wire::longest_where);
+  message.body.reserve(sizeof(std::uint16_t) + where.size() + payload.size());
+  wire::writer(message.body).text(where);
+  message.body.insert(message.body.end(), payload.begin(), payload.end()); // not zeroed first, as by the writer
   hurry();
 }
 

@@ -124,11 +124,10 @@ void engine::check_slice(operation& op, const wire::frame_header& header, std::u
   if (!refused) receiver_progressed(op);
 }
 
-/// Notes what the sender is to be told; flush() or the end of the transfer tells it.
+/// Notes what the sender is to be told: at the end of this batch, or in a while, or at the end of the transfer.
 void engine::report(operation& op, wire::slice_range range) {
   auto& in = *op.in;
   const bool first = in.news.empty();
-  in.urgent |= range.refused;
   auto* last = in.news.empty() ? nullptr : &in.news.back();
   if (last != nullptr && last->refused == range.refused && last->first + last->count == range.first) {
     last->count += range.count;
@@ -139,7 +138,9 @@ void engine::report(operation& op, wire::slice_range range) {
     in.news_since = now_;
     schedule(op);
   }
-  if (!std::exchange(in.reporting, true)) reports_.push_back(op.id);
+  // A quarter of the window keeps the sender going; a refusal keeps it waiting until it knows.
+  const bool soon = range.refused || in.news_bytes * 4 >= in.window;
+  if (soon && !std::exchange(in.reporting, true)) reports_.push_back(op.id);
 }
 
 void engine::push_progress(operation& op) {
@@ -151,7 +152,7 @@ void engine::push_progress(operation& op) {
   }
   in.news.clear();
   in.news_bytes = 0;
-  in.urgent = false;
+  in.reporting = false;
 }
 
 void engine::receiver_progressed(operation& op) {

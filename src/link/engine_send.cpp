@@ -30,8 +30,8 @@ void engine::make_ready(operation& op) {
   for (const auto& each : state.channels) {
     may |= may_send(*each);
     if (each->channel == nullptr || op.slices.length == 0) continue;
-    const auto needs = each->channel->can();
-    if (needs.needs_grant && out.granted.rails() <= needs.key) return broken("a grant without a key for the channel");
+    if (each->can.needs_grant && out.granted.rails() <= each->can.key)
+      return broken("a grant without a key for the channel");
   }
   const bool window_open = out.unverified < out.window;
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
@@ -45,7 +45,7 @@ void engine::make_ready(operation& op) {
 bool engine::may_send(const channel_state& over) const noexcept {
   if (over.channel == nullptr || over.closing || over.stranded) return false;
   if (!rail_.under_way().may_take(over.under_way)) return false;
-  return !over.one_sided || over.up_there >= over.channel->epoch();
+  return !over.can.one_sided || over.up_there >= over.channel->epoch();
 }
 
 /// The channel with the least under way, of those that take something now; null: none does.
@@ -68,7 +68,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     auto* over = carrier_for_slice(on);
     if (over == nullptr) break;
     if (over->leaving.of != nullptr) {
-      const auto sent = send_part(on, *over, over->leaving, quantum - total);
+      const auto sent = send_part(*over, over->leaving, quantum - total);
       if (sent == 0) break;
       fed |= only(over->at.number);
       total += sent;
@@ -85,7 +85,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
       on.round.remove(out);
       continue;
     }
-    const auto sent = send_part(on, *over, {.of = &op, .index = index}, quantum - total);
+    const auto sent = send_part(*over, {.of = &op, .index = index}, quantum - total);
     if (sent == 0) break;
     fed |= only(over->at.number);
     if (repeat) {
@@ -109,7 +109,7 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
 }
 
 /// The next part of a slice, as long as there is room; returns how long, 0 when the channel refused it.
-std::uint32_t engine::send_part(lane_state& on, channel_state& over, departure next, std::uint64_t room) {
+std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64_t room) {
   auto& op = *next.of;
   auto& out = *op.out;
   const auto length = op.slices.length_of(next.index);
@@ -142,8 +142,6 @@ std::uint32_t engine::send_part(lane_state& on, channel_state& over, departure n
   if (part.from == 0) begun_to_leave(over, op, next.index);
   counts_of(op).bytes_sent += part.length;
   rail_.released(over.under_way, part.length, marked);
-  if (!whole && over.leaving.of == nullptr) ++on.leaving;
-  if (whole && over.leaving.of != nullptr) --on.leaving;
   next.done = part.end();
   over.leaving = whole ? departure{} : next;
   return part.length;
@@ -158,10 +156,6 @@ void engine::begun_to_leave(channel_state& over, operation& op, std::uint32_t in
   out.unverified += length;
   over.unverified += length;
   ++counts_of(op).slices_sent;
-}
-
-void engine::leaves_no_more(lane_state& on, channel_state& over) noexcept {
-  if (std::exchange(over.leaving, {}).of != nullptr) --on.leaving;
 }
 
 void engine::sent(wire::place at, std::uint64_t transfer) {
@@ -191,7 +185,7 @@ void engine::landed(wire::place at, std::uint64_t marks) {
 
 void engine::writable(wire::place at) {
   auto& state = *state_of(at.carries);
-  if (state.has_slices() && may_send(channel_of(at))) rail_.ready(at.carries, state);
+  if (state.is_held_up() && may_send(channel_of(at))) rail_.ready(at.carries, state);
 }
 
 void engine::progress_arrived(const wire::frame_header& header, std::span<const std::byte> body) {

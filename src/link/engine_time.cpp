@@ -9,13 +9,18 @@ namespace {
 /// How long a sender on a slow path waits to hear of a slice; on a fast one a part of the window says it sooner.
 constexpr auto report_after = std::chrono::milliseconds(5);
 
+/// When it has been without a verified byte for too long; max(): never.
+time_point stalls_at(const operation& op) noexcept {
+  const bool may = op.now == phase::moving || (op.ours && op.now == phase::asked);
+  return may && op.stall != duration::max() ? deadline_after(op.last_progress, op.stall) : time_point::max();
+}
+
 } // namespace
 
 /// Sets the timer of an operation to the first thing that may happen to it by time alone.
 void engine::schedule(operation& op) {
   auto due = op.fencing() ? op.fence_due : op.deadline;
-  const bool may_stall = op.now == phase::moving || (op.ours && op.now == phase::asked);
-  if (may_stall && op.stall != duration::max()) due = std::min(due, deadline_after(op.last_progress, op.stall));
+  due = std::min(due, stalls_at(op));
   if (op.now == phase::moving && op.in && !op.in->news.empty()) due = std::min(due, op.in->news_since + report_after);
   timers_.set(op, due);
 }
@@ -36,9 +41,7 @@ void engine::expired(operation& op) {
                           moves ? fmt::format("{} of {} bytes were verified", op.verified_bytes(), op.slices.length)
                                 : std::string("there was no answer in time")));
   }
-  const auto silent_until =
-      op.stall == duration::max() ? time_point::max() : deadline_after(op.last_progress, op.stall);
-  if ((op.now == phase::moving || op.now == phase::asked) && silent_until <= now_) {
+  if (stalls_at(op) <= now_) {
     return stop(op, error(errc::peer_unresponsive, "no byte was verified for the time of stall"));
   }
   if (op.in && !op.in->news.empty() && op.in->news_since + report_after <= now_) push_progress(op);

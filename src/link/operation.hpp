@@ -119,8 +119,7 @@ struct receiver {
   std::uint64_t news_bytes = 0;
   std::uint64_t window = 0;
   time_point news_since;  ///< when the oldest of the news came
-  bool urgent = false;    ///< the news has a refusal: the sender may be waiting for it
-  bool reporting = false; ///< in the engine's list of those with news
+  bool reporting = false; ///< the news is told at the end of the batch
 };
 
 enum class phase : std::uint8_t {

@@ -46,6 +46,7 @@ public:
     }
     first_ = (first_ + count) & (ring_.size() - 1);
     count_ -= count;
+    if (count_ == 0 && ring_.size() > largest_idle) ring_ = {}; // a burst is over
     // After rewind() the peer may acknowledge on the new channel what the old one had brought it.
     posted_ -= std::min<std::size_t>(posted_, count);
     sent_ -= count;
@@ -60,7 +61,8 @@ public:
   [[nodiscard]] std::size_t size() const noexcept { return count_; }
 
 private:
-  static constexpr std::size_t smallest_ring = 8; ///< a power of two, as every size of it
+  static constexpr std::size_t smallest_ring = 8;  ///< a power of two, as every size of it
+  static constexpr std::size_t largest_idle = 256; ///< of a ring that is kept for the next messages
   static constexpr std::size_t most_kept = 8 * 1024;
 
   message& at(std::size_t index) noexcept { return ring_[(first_ + index) & (ring_.size() - 1)]; }

@@ -27,8 +27,8 @@ std::uint64_t buffer_pool::most() const noexcept {
   return bytes_.size() / block_size / 2 * block_size; // of an odd number of blocks half is rounded down
 }
 
-bool buffer_pool::has_room(const void* borrower, std::size_t blocks) const {
-  if (free_.size() < blocks) return false;
+/// Within the share of its borrower.
+bool buffer_pool::may_have(const void* borrower, std::size_t blocks) const {
   const auto found = lent_.find(borrower);
   return (found == lent_.end() ? 0 : found->second) + blocks <= bytes_.size() / block_size / 2;
 }
@@ -45,10 +45,11 @@ void buffer_pool::acquire(const void* borrower, std::uint64_t bytes, granted the
   std::shared_ptr<lease> lent;
   {
     const std::lock_guard lock(mutex_);
-    // One borrower is served in order; one that waits for its own share keeps nobody else.
-    const bool first =
-        std::none_of(waiting_.begin(), waiting_.end(), [&](const waiter& other) { return other.borrower == borrower; });
-    if (!first || !has_room(borrower, blocks)) {
+    // One that waits for its own share keeps nobody else; one for whom the pool has not enough left comes first.
+    const bool behind = std::any_of(waiting_.begin(), waiting_.end(), [&](const waiter& other) {
+      return other.borrower == borrower || may_have(other.borrower, other.blocks);
+    });
+    if (behind || free_.size() < blocks || !may_have(borrower, blocks)) {
       waiting_.push_back({borrower, blocks, std::move(then)});
       return;
     }
@@ -78,11 +79,17 @@ void buffer_pool::put_back(const void* borrower, const std::vector<std::uint32_t
 
 std::vector<std::pair<buffer_pool::granted, std::shared_ptr<buffer_pool::lease>>> buffer_pool::next_served() {
   std::vector<std::pair<granted, std::shared_ptr<lease>>> served;
-  for (auto at = waiting_.begin(); at != waiting_.end() && !free_.empty();) {
-    if (!has_room(at->borrower, at->blocks)) {
+  std::vector<const void*> held_up; // by their own share: nothing of theirs overtakes what waits for it
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    if (std::find(held_up.begin(), held_up.end(), at->borrower) != held_up.end()) {
       ++at;
       continue;
     }
+    if (!may_have(at->borrower, at->blocks)) {
+      held_up.push_back(at->borrower);
+      continue;
+    }
+    if (free_.size() < at->blocks) break; // else small wishes would take for ever what a large one waits for
     auto lent = take(at->borrower, at->blocks);
     served.emplace_back(std::move(at->then), std::move(lent));
     at = waiting_.erase(at);

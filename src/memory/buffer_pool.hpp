@@ -53,7 +53,8 @@ public:
   [[nodiscard]] std::uint64_t most() const noexcept;
 
   /// Calls `then` with memory for `bytes`: inside the call, or later on the thread that returns some. `borrower` names
-  /// whom the memory counts for: one never has more than half of the pool.
+  /// whom the memory counts for: one never has more than half of the pool. In order of the calls, but that a borrower
+  /// who waits for his own share keeps nobody else waiting.
   void acquire(const void* borrower, std::uint64_t bytes, granted then);
 
 private:
@@ -65,7 +66,7 @@ private:
 
   void put_back(const void* borrower, const std::vector<std::uint32_t>& blocks);
   [[nodiscard]] std::vector<std::pair<granted, std::shared_ptr<lease>>> next_served();
-  [[nodiscard]] bool has_room(const void* borrower, std::size_t blocks) const;
+  [[nodiscard]] bool may_have(const void* borrower, std::size_t blocks) const;
   [[nodiscard]] std::shared_ptr<lease> take(const void* borrower, std::size_t blocks);
 
   std::shared_ptr<const registration> memory_;

@@ -16,23 +16,29 @@ client_core::client_core(std::shared_ptr<fabrics::fabric_core> fabric, std::vect
 
 client_core::~client_core() {
   for (const auto& each : replicas_) {
-    if (each.link) each.link->close(errc::closed);
+    if (each.link) each.link->close();
   }
 }
 
-bool more_telling(errc candidate, errc than) noexcept {
+void keep_more_telling(error& worst, errc code, std::string_view address, std::string_view where) {
   // Data and storage say most, then the peer's answers, then that there was no way to it.
   const auto weight = [](errc code) {
     const auto range = static_cast<int>(code) / 100;
     if (code == errc::cancelled || code == errc{}) return 0;
     return range >= 5 ? range : range == 3 ? 1 : 2;
   };
-  return weight(candidate) > weight(than);
+  if (worst.code() != errc{} && weight(code) <= weight(worst.code())) return;
+  worst = error(code, fmt::format("{}{}{}", address, where.empty() ? "" : ": ", where));
+}
+
+bool client_core::has_link(std::size_t index) const noexcept {
+  const auto& link = replicas_[index].link;
+  return link && link->alive();
 }
 
 void client_core::with_link(std::size_t index, std::function<void(const error&)> then) {
+  if (has_link(index)) return then({});
   auto& wanted = replicas_[index];
-  if (wanted.link && wanted.link->alive()) return then({});
   if (!wanted.connecting && clock::now() < wanted.retry_at) return then(wanted.failure);
   wanted.waiting.push_back(std::move(then));
   if (std::exchange(wanted.connecting, true)) return;
@@ -62,14 +68,7 @@ canceller client_core::ask(std::size_t index, asking what, answered then) {
   const auto begin = [self = shared_from_this(), index, state](asking&& asked) {
     if (!state->then) return;
     if (state->cancelled) return self->give_up(state, {.code = errc::cancelled});
-    // An attempt to connect has a deadline of its own, which may be far behind this one's.
-    const auto silent_at = deadline_after(clock::now(), asked.stall);
-    const bool stall_first = silent_at < asked.deadline;
-    state->patience.expires_at(std::min(silent_at, asked.deadline));
-    state->patience.async_wait([self, state, stall_first](error_code aborted) {
-      const auto code = stall_first ? errc::peer_unresponsive : errc::deadline_exceeded;
-      if (!aborted) self->give_up(state, {.code = code, .where = "no link yet"});
-    });
+    if (!self->has_link(index)) self->limit_patience(state, asked);
     self->with_link(index, [self, index, asked = std::move(asked), state](const error& failure) mutable {
       state->patience.cancel();
       if (!state->then) return;
@@ -94,6 +93,17 @@ canceller client_core::ask(std::size_t index, asking what, answered then) {
           [id = state->id](links::engine& engine) { engine.cancel(*id, errc::cancelled); });
     }
   };
+}
+
+/// An attempt to connect has a deadline of its own, which may be far behind the asking's.
+void client_core::limit_patience(const std::shared_ptr<flight>& state, const asking& asked) {
+  const auto silent_at = deadline_after(clock::now(), asked.stall);
+  const bool stall_first = silent_at < asked.deadline;
+  state->patience.expires_at(std::min(silent_at, asked.deadline));
+  state->patience.async_wait([self = shared_from_this(), state, stall_first](error_code aborted) {
+    const auto code = stall_first ? errc::peer_unresponsive : errc::deadline_exceeded;
+    if (!aborted) self->give_up(state, {.code = code, .where = "no link yet"});
+  });
 }
 
 /// Ends an asking for which there is no link yet.
@@ -144,7 +154,7 @@ canceller client_core::ask_any(const asking& what, answered then) {
   struct race {
     answered then;
     std::size_t running;
-    links::outcome worst;
+    error worst;
   };
   auto state = std::make_shared<race>(race{std::move(then), replicas_.size(), {}});
   if (replicas_.empty()) {
@@ -156,12 +166,9 @@ canceller client_core::ask_any(const asking& what, answered then) {
     --state->running;
     if (!state->then) return;
     if (!ended.code) return std::exchange(state->then, nullptr)(std::move(ended));
-    const bool first = !state->worst.code;
-    if (first || more_telling(to_errc(ended.code), to_errc(state->worst.code))) {
-      ended.where = fmt::format("{}{}{}", self->replicas_[i].address, ended.where.empty() ? "" : ": ", ended.where);
-      state->worst = std::move(ended);
-    }
-    if (state->running == 0) std::exchange(state->then, nullptr)(std::move(state->worst));
+    keep_more_telling(state->worst, to_errc(ended.code), self->replicas_[i].address, ended.where);
+    if (state->running > 0) return;
+    std::exchange(state->then, nullptr)({.code = state->worst.code(), .where = state->worst.where()});
   });
 }
 

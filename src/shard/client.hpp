@@ -78,8 +78,10 @@ private:
     std::shared_ptr<links::operation_id> id;
   };
 
+  [[nodiscard]] bool has_link(std::size_t replica) const noexcept;
   void with_link(std::size_t replica, std::function<void(const error&)> then);
   void connected(std::size_t replica, const error& failure, std::shared_ptr<fabrics::link_core> link);
+  void limit_patience(const std::shared_ptr<flight>& state, const asking& asked);
   void give_up(const std::shared_ptr<flight>& state, links::outcome&& why);
   void send(std::size_t replica, asking what, answered then, const std::shared_ptr<flight>& state);
 
@@ -88,7 +90,7 @@ private:
   std::uint64_t last_put_ = 0;
 };
 
-/// Of two failures the one that tells more of the shard and less of the way to it.
-[[nodiscard]] bool more_telling(errc candidate, errc than) noexcept;
+/// Of two failures keeps the one that tells more of the shard and less of the way to it, with its address.
+void keep_more_telling(error& worst, errc code, std::string_view address, std::string_view where);
 
 } // namespace weft::shards

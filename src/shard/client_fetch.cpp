@@ -145,9 +145,7 @@ void fetch_job::refused(std::size_t index, std::size_t from, bool patient, const
   if (code == errc::deadline_exceeded && clock::now() >= deadline_) {
     return fail(error(code, fmt::format("{}: {}", address, ended.where)));
   }
-  if (wanted.failure.code() == errc{} || more_telling(code, wanted.failure.code())) {
-    wanted.failure = error(code, fmt::format("{}{}{}", address, ended.where.empty() ? "" : ": ", ended.where));
-  }
+  keep_more_telling(wanted.failure, code, address, ended.where);
   // A replica whose blocks are bad here or there still serves the others, and one that stalled may be all that is left;
   // one that is gone or without the shard is not asked again.
   if (code == errc::checksum_mismatch) {

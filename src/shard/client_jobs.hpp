@@ -169,10 +169,7 @@ private:
     told.where = std::move(ended.where);
     if (!told.code) succeeded(told, result_, ended.payload);
     const auto code = told.code ? to_errc(told.code) : errc{};
-    const bool first = failure_.code() == errc{};
-    if (code != errc{} && counts(code) && (first || more_telling(code, failure_.code()))) {
-      failure_ = error(code, std::string(told.address).append(": ").append(told.where));
-    }
+    if (code != errc{} && counts(code)) keep_more_telling(failure_, code, told.address, told.where);
     if (--running_ > 0) return;
     if (failure_.code() == errc{}) failure_ = conclude(result_);
     result_.where = failure_.where();

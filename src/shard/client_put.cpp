@@ -131,10 +131,7 @@ void put_job::fail_copy(std::size_t to, links::outcome&& ended) {
   auto& told = result_.copies[to];
   told.code = ended.code;
   told.where = std::move(ended.where);
-  const auto code = to_errc(ended.code);
-  if (failure_.code() == errc{} || more_telling(code, failure_.code())) {
-    failure_ = error(code, fmt::format("{}{}{}", told.address, told.where.empty() ? "" : ": ", told.where));
-  }
+  keep_more_telling(failure_, to_errc(ended.code), told.address, told.where);
   end_copy(to);
 }
 

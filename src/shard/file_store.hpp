@@ -54,7 +54,7 @@ public:
   file_store& operator=(const file_store&) = delete;
 
   /// Errors: not_found, bad_manifest, invalid_name.
-  [[nodiscard]] result<catalogue_entry> stat(std::string_view name) const;
+  [[nodiscard]] result<catalogue_entry> stat(std::string_view name, std::optional<id128> version = std::nullopt) const;
 
   /// At most `limit` names that begin with `prefix` and come after `after`, in byte order.
   [[nodiscard]] catalogue_page list(std::string_view prefix, std::string_view after, std::size_t limit) const;

@@ -24,10 +24,10 @@ result<catalogue_entry> file_store::find_locked(std::string_view name, std::opti
   return *found;
 }
 
-result<catalogue_entry> file_store::stat(std::string_view name) const {
+result<catalogue_entry> file_store::stat(std::string_view name, std::optional<id128> version) const {
   if (auto valid = check_shard_name(name); !valid) return valid.error();
   const std::scoped_lock lock{mutex_};
-  return find_locked(name, std::nullopt);
+  return find_locked(name, version);
 }
 
 catalogue_page file_store::list(std::string_view prefix, std::string_view after, std::size_t limit) const {

@@ -38,6 +38,10 @@ struct command {
   std::uint64_t offset = 0; ///< read, put_chunk; put_begin: size; put_compare: first block
   std::vector<std::uint32_t> crcs = {};
 
+  [[nodiscard]] std::optional<id128> wanted_version() const noexcept {
+    return version == id128{} ? std::nullopt : std::optional(version);
+  }
+
   friend bool operator==(const command&, const command&) = default;
 };
 

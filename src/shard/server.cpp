@@ -65,12 +65,8 @@ void server_core::arrived(const fabrics::call& begun, std::span<const std::byte>
 }
 
 void server_core::stat(const fabrics::call& begun, const command& asked) {
-  const auto found = store_->stat(asked.name);
+  const auto found = store_->stat(asked.name, asked.wanted_version());
   if (!found) return begun.fail(found.error());
-  if (asked.version != id128{} && asked.version != found->version) {
-    return begun.fail(
-        error(errc::not_found, fmt::format("version {} of shard '{}'", to_string(asked.version), asked.name)));
-  }
   begun.succeed(encode(answer{.version = found->version, .size = found->size}));
 }
 
@@ -99,8 +95,7 @@ void server_core::verify(const fabrics::call& begun, const command& asked) {
 }
 
 void server_core::remove(const fabrics::call& begun, const command& asked) {
-  const auto removed =
-      store_->remove(asked.name, asked.version == id128{} ? std::nullopt : std::optional(asked.version));
+  const auto removed = store_->remove(asked.name, asked.wanted_version());
   if (!removed) return begun.fail(removed.error());
   ++shards_removed_;
   fabric_->log().info("shard '{}' was removed by {}", asked.name, begun.peer());

@@ -19,16 +19,20 @@ block_range around(const manifest& of, std::uint64_t offset, std::uint64_t lengt
   return {offset / block_size * block_size, std::min(of.size, (end + block_size - 1) / block_size * block_size)};
 }
 
+void refuse_length(const fabrics::call& begun, std::uint64_t most) {
+  begun.fail(
+      error(errc::too_large, fmt::format("a read of {} bytes; this server lends at most {} at once, in whole blocks",
+                                         begun.terms().length, most)));
+}
+
 } // namespace
 
 void server_core::read(const fabrics::call& begun, const command& asked) {
   const auto length = begun.terms().length;
-  // Room for the ragged ends, which are read with their whole blocks.
-  const auto needed = length + 2 * block_size;
-  if (length == 0 || needed > read_pool_->most()) {
-    return begun.fail(error(errc::too_large, fmt::format("a read of {} bytes; this server lends at most {} at once",
-                                                         length, read_pool_->most() - 2 * block_size)));
-  }
+  if (length == 0 || length > read_pool_->most()) return refuse_length(begun, read_pool_->most());
+  // Ragged ends are read with their whole blocks.
+  const auto needed = block_count(asked.offset % block_size + length) * block_size;
+  if (needed > read_pool_->most()) return refuse_length(begun, read_pool_->most());
   read_pool_->acquire(begun.side(), needed, [self = shared_from_this(), begun, asked](auto lease) {
     self->on_disk(begun, [begun, asked, lease = std::move(lease)](server_core& server) mutable {
       server.read_into(begun, asked, std::move(lease));
@@ -39,8 +43,7 @@ void server_core::read(const fabrics::call& begun, const command& asked) {
 void server_core::read_into(const fabrics::call& begun, const command& asked,
                             std::shared_ptr<memory::buffer_pool::lease> lease) {
   if (!begun.link()->alive()) return; // nobody waits for what the disk would have to be read for
-  const auto version = asked.version == id128{} ? std::nullopt : std::optional(asked.version);
-  const auto shard = store_->open_shard(asked.name, version);
+  const auto shard = store_->open_shard(asked.name, asked.wanted_version());
   if (!shard) return begun.fail(shard.error());
   const auto& known = (*shard)->manifest();
   const auto length = begun.terms().length;

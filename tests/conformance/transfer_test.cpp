@@ -277,3 +277,40 @@ TEST_CASE("after an error each piece says whether it arrived" * doctest::test_su
   CHECK(refused == errc::out_of_region);
   CHECK(none.pieces == std::vector<error_code>(64, errc::out_of_region));
 }
+
+TEST_CASE_TEMPLATE("pieces that overlap move like others", Kind, in_threads, in_processes) {
+  constexpr std::size_t length = 4096;
+  constexpr std::size_t count = 2000;
+  rig<Kind> with({.size = count * length});
+  auto local = with.allocate(count * length);
+  std::ranges::fill(local.bytes(), std::byte{7});
+  const auto remote = with.open("target");
+  const auto there = strided({0, 0, length}, length, length / 2, count);
+  CHECK(soon(with.link.write(local, remote.all(), there, {}, asio::use_future)).bytes == count * length);
+  std::ranges::fill(local.bytes(), poison);
+  const auto here = strided({0, 0, length}, length / 2, 0, count);
+  CHECK(soon(with.link.read(remote.all(), local, here, {}, asio::use_future)).bytes == count * length);
+  const auto touched = (count + 1) * length / 2;
+  CHECK(std::ranges::count(local.bytes().first(touched), std::byte{7}) == touched);
+  CHECK(is_poisoned(local.bytes().subspan(touched)));
+}
+
+TEST_CASE_TEMPLATE("what is longer than operations.bytes goes in several operations", Kind, in_threads, in_processes) {
+  constexpr std::size_t size = (5 << 20) + 100;
+  const settings small = {{"operations.bytes", "1MiB"}};
+  rig<Kind> with({.size = size, .values = small}, small);
+  auto local = with.filled(size, 5);
+  const auto remote = with.open("target");
+  CHECK(soon(with.link.write(local, remote.all(), {.when_full = when_full::fail}, asio::use_future)).bytes == size);
+  CHECK(with.ask(crc_command("target", 0, size)) == checksum(local.bytes()));
+  const std::vector<piece> pieces = {{0, 0, 100}, {100, 100, 3 << 20}, {100 + (3 << 20), 100 + (3 << 20), 2 << 20}};
+  auto back = with.allocate(size);
+  const auto read = soon(with.link.read(remote.all(), back, pieces, {.piece_status = true}, asio::use_future));
+  CHECK(read.bytes == size);
+  CHECK(read.pieces == std::vector<error_code>(3));
+  CHECK(has_pattern(back.bytes(), 5));
+  const auto words = bytes_of("words");
+  auto [code, refused] = soon(with.link.write(local, remote.all(), {.notify = {words.begin(), words.end()}}, outcome));
+  CHECK(code == errc::too_large);
+  CHECK(refused.where.find("operations.bytes") != std::string::npos);
+}

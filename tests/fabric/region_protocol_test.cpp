@@ -67,3 +67,12 @@ TEST_CASE("runs whose bounds cannot be computed are refused") {
   CHECK(decode_access(encode(region_access{1, std::vector<run>(2, run{0, 1, 1, 40000}), {}})).has_error());
   CHECK(decode_access(encode(region_access{1, {}, std::vector<std::byte>(most_notify + 1)})).has_error());
 }
+
+TEST_CASE("pieces that overlap are runs of their own, as in a grant") {
+  std::vector<fabrics::run> runs;
+  for (std::uint64_t i = 0; i < 10; ++i) fabrics::append(runs, i * 50, 100);
+  CHECK(runs.size() == 10);
+  runs.clear();
+  for (std::uint64_t i = 0; i < 10; ++i) fabrics::append(runs, i * 100, 100);
+  CHECK(runs.size() == 1);
+}

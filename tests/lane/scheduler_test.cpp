@@ -152,3 +152,19 @@ TEST_CASE("weights can change under way") {
   CHECK(static_cast<double>(left.sent - before_left) / static_cast<double>(right.sent - before_right) ==
         doctest::Approx(9).epsilon(0.05));
 }
+
+TEST_CASE("a flow that is held up counts as a wait, one that has sent all does not") {
+  struct blocked final : lanes::flow {
+    std::uint64_t send(std::uint64_t) override { return 0; }
+    [[nodiscard]] bool is_held_up() const noexcept override { return true; }
+  } stuck;
+  host_board alone;
+  scheduler rail(by_weight({1, 1, 1, 1}), alone);
+  source done(64 * 1024);
+  rail.ready(lane::bulk, done);
+  rail.run(plenty);
+  CHECK(rail.waits().channel == 0);
+  rail.ready(lane::bulk, stuck);
+  rail.run(plenty);
+  CHECK(rail.waits().channel == 1);
+}

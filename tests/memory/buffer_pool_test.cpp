@@ -38,7 +38,7 @@ TEST_CASE("a lease has room for what was asked, in whole blocks") {
   borrower one;
   one.acquire(*pool, block + 1);
   REQUIRE(one.leases.size() == 1);
-  CHECK(one.leases[0]->blocks() == 2);
+  CHECK(one.leases[0]->pieces(0, 2 * block).length() == 2 * block);
   const auto pieces = one.leases[0]->pieces(10, block);
   CHECK(pieces.length() == block);
   iovec parts[4];
@@ -115,7 +115,36 @@ TEST_CASE("a large wish of one borrower is not overtaken by its own small ones")
   CHECK(one.leases.size() == 1);
   one.give_back();
   CHECK(one.leases.size() == 2);
-  CHECK(one.leases[0]->blocks() == 2);
+  CHECK(one.leases[0]->pieces(0, 2 * block).length() == 2 * block);
+}
+
+TEST_CASE("what waits for its borrower's share is not overtaken as that comes back bit by bit") {
+  auto pool = pool_of(8);
+  borrower one;
+  one.acquire(*pool, block);
+  one.acquire(*pool, 3 * block);
+  one.acquire(*pool, 2 * block); // waits: beyond its share
+  one.acquire(*pool, block);
+  one.give_back(); // there is room for the last one, which is behind
+  CHECK(one.leases.size() == 1);
+  one.give_back();
+  REQUIRE(one.leases.size() == 2);
+  CHECK(one.leases[0]->pieces(0, 2 * block).length() == 2 * block);
+}
+
+TEST_CASE("what the pool has not enough left for is not overtaken by small wishes without end") {
+  auto pool = pool_of(8);
+  borrower holder, also, large, small;
+  for (int i = 0; i < 4; ++i) holder.acquire(*pool, block);
+  for (int i = 0; i < 3; ++i) also.acquire(*pool, block);
+  large.acquire(*pool, 4 * block); // one is left
+  small.acquire(*pool, block);
+  CHECK(small.leases.empty());
+  for (int i = 0; i < 3; ++i) holder.give_back();
+  CHECK(large.leases.size() == 1);
+  CHECK(small.leases.empty());
+  holder.give_back();
+  CHECK(small.leases.size() == 1);
 }
 
 TEST_CASE("the most that may be asked for is what a borrower can have") {
