@@ -224,7 +224,7 @@ void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept 
   ++round_marks_;
   if (told.lag < round_lag_) {
     round_lag_ = told.lag;
-    round_to_ = place_of(from);
+    round_to_ = &from.to();
   }
   if (round_marks_ >= round_marks && round_bytes_ >= limit_) end_round();
 }
@@ -257,10 +257,10 @@ void budget::measure(std::uint64_t bytes, time_point now) noexcept {
 /// A channel to a place where even the quickest bytes take so much longer than elsewhere has its queue there: before a
 /// slow receiver, or one that many send to. They would fill the budget, and leave the way idle for the others.
 void budget::judge(flight& of, duration lag) noexcept {
-  if (auto* to = of.to(); to != nullptr) lag = to->least_of_late(lag, now_);
+  lag = of.to().least_of_late(lag, now_);
   const auto usual = round_lag_ < duration::max() ? std::max(near_lag_, round_lag_) : near_lag_;
   const auto of_others = of.far() ? bytes_ : bytes_ - of.bytes();
-  const bool compares = of_others > 0 && near_to_ != nullptr && near_to_ != place_of(of);
+  const bool compares = of_others > 0 && near_to_ != nullptr && near_to_ != &of.to();
   const bool far = compares && lag > far_lags * usual + least_far;
   if (far == of.far()) return;
   bytes_ = far ? bytes_ - of.bytes() : bytes_ + of.bytes();

@@ -103,9 +103,6 @@ private:
   void look_at_board() noexcept;
   void measure(std::uint64_t bytes, time_point now) noexcept;
   void judge(flight& of, duration lag) noexcept;
-  [[nodiscard]] static const void* place_of(const flight& of) noexcept {
-    return of.to() != nullptr ? static_cast<const void*>(of.to()) : &of;
-  }
   [[nodiscard]] std::uint64_t least() const noexcept;
   /// Of the best rate of late, what it is to have beside others.
   [[nodiscard]] double fair_rate() const noexcept { return share_ * std::max(fastest_[0], fastest_[1]); }
@@ -145,11 +142,11 @@ private:
   // The present round: about a budget's worth of landings.
   std::uint64_t round_bytes_ = 0;
   std::uint32_t round_marks_ = 0;
-  duration round_lag_ = duration::max(); ///< the least
-  const void* round_to_ = nullptr;       ///< where that was seen
-  duration near_lag_{};                  ///< those of the round before
-  const void* near_to_ = nullptr;        ///< null: nothing is known to compare with
-  bool limited_ = false;                 ///< the budget held something back
+  duration round_lag_ = duration::max();  ///< the least
+  const destination* round_to_ = nullptr; ///< where that was seen
+  duration near_lag_{};                   ///< those of the round before
+  const destination* near_to_ = nullptr;  ///< null: nothing is known to compare with
+  bool limited_ = false;                  ///< the budget held something back
 
   // The rate at which bytes land.
   std::uint64_t measured_bytes_ = 0;

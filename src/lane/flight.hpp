@@ -41,6 +41,8 @@ public:
     duration lag{};          ///< from the release of the last of the marks to now
   };
 
+  explicit flight(destination& to) noexcept : to_(&to) {}
+
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   /// Bytes released since the last mark, which bytes() does not count.
   [[nodiscard]] std::uint64_t unmarked() const noexcept { return unmarked_; }
@@ -50,9 +52,7 @@ public:
   [[nodiscard]] std::uint64_t marks() const noexcept { return landed_ + count_; }
   /// It goes to a slower place than the others: what it has under way stands in nobody's way but its own there.
   [[nodiscard]] bool far() const noexcept { return far_; }
-  /// Null: to a place of its own.
-  [[nodiscard]] destination* to() const noexcept { return to_; }
-  void leads_to(destination& there) noexcept { to_ = &there; }
+  [[nodiscard]] destination& to() const noexcept { return *to_; }
   void put_far(bool far) noexcept { far_ = far; }
   /// It was too slow: nothing more is released to it until all its marks have landed.
   [[nodiscard]] bool parked() const noexcept { return parked_; }
@@ -111,6 +111,7 @@ private:
   static constexpr std::size_t most_marks = 32;
   static constexpr duration remembers = std::chrono::seconds(10);
 
+  destination* to_;
   std::array<mark, most_marks> marks_{}; ///< a ring
   std::size_t first_ = 0;
   std::size_t count_ = 0;
@@ -121,7 +122,6 @@ private:
   time_point least_since_{};
   bool parked_ = false;
   bool far_ = false;
-  destination* to_ = nullptr;
 };
 
 } // namespace weft::lanes

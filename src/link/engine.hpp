@@ -171,6 +171,8 @@ private:
 
   /// A place of a lane and the channel in it.
   struct channel_state {
+    explicit channel_state(lanes::destination& peer) noexcept : under_way(peer) {}
+
     wire::place at;
     path::channel* channel = nullptr;
     path::capabilities can;           ///< of the channel

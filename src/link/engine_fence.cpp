@@ -144,8 +144,7 @@ void engine::channel_up(wire::place at, path::channel& opened) {
   state.wanted = state.closing = false;
   state.last_epoch = opened.epoch();
   state.incoming = {};
-  state.under_way = {};
-  state.under_way.leads_to(peer_);
+  state.under_way = lanes::flight(peer_);
   rail_.under_way().add(state.under_way);
   state.can = opened.can();
   // Opening this epoch proves that this end holds no older one; one that never came up here is fenced all the same.

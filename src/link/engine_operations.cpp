@@ -36,7 +36,7 @@ engine::channel_state& engine::channel_of(wire::place at) {
   if (at.number < all.size()) return *all[at.number];
   while (all.size() <= at.number) {
     const auto next = static_cast<std::uint8_t>(all.size());
-    all.push_back(std::make_unique<channel_state>());
+    all.push_back(std::make_unique<channel_state>(peer_));
     all.back()->at = {at.carries, next};
   }
   return *all[at.number];

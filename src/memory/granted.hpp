@@ -15,7 +15,6 @@ public:
   explicit granted_list(std::size_t rails) : rails_(rails) {}
   granted_list() = default;
 
-  [[nodiscard]] bool empty() const noexcept { return pieces_.empty(); }
   [[nodiscard]] std::uint64_t length() const noexcept { return length_; }
   [[nodiscard]] std::size_t rails() const noexcept { return rails_; }
   [[nodiscard]] std::size_t pieces() const noexcept { return pieces_.size(); }

@@ -26,7 +26,8 @@ struct sender {
 
   host_board board;
   budget under_way{board, 0};
-  flight channel;
+  destination there;
+  flight channel{there};
   std::uint64_t carried = 0;
   bool busy = true;
 };
@@ -217,7 +218,8 @@ TEST_CASE("bulk of one process makes room for the realtime traffic of another, a
 TEST_CASE("a fixed budget is kept, whoever is about") {
   host_board board;
   budget fixed{board, 64 * 1024};
-  flight channel;
+  destination there;
+  flight channel{there};
   fixed.add(channel);
   const auto now = time_point{} + 1h;
   board.seen(now);
@@ -236,7 +238,8 @@ TEST_CASE("a fixed budget is kept, whoever is about") {
 TEST_CASE("what a silent channel has under way counts no more after a while, and it gets nothing until it has told") {
   host_board alone;
   budget under_way{alone, 64 * 1024};
-  flight silent, other;
+  destination here, there;
+  flight silent{here}, other{there};
   under_way.add(silent);
   under_way.add(other);
   auto now = time_point{} + 1h;
@@ -260,7 +263,8 @@ TEST_CASE("what a silent channel has under way counts no more after a while, and
 TEST_CASE("a slow channel holds a fast one up for a moment only, though it never stops") {
   host_board alone;
   budget under_way{alone, 64 * 1024};
-  flight slow, fast;
+  destination here, there;
+  flight slow{here}, fast{there};
   under_way.add(slow);
   under_way.add(fast);
   auto now = time_point{} + 1h;
@@ -291,7 +295,8 @@ TEST_CASE("a slow channel holds a fast one up for a moment only, though it never
 TEST_CASE("what no mark stands behind is not counted, so that a little on each of many channels holds nothing up") {
   host_board alone;
   budget under_way{alone, 64 * 1024};
-  std::vector<flight> channels(100);
+  destination there;
+  std::vector<flight> channels(100, flight(there));
   for (auto& each : channels) under_way.add(each);
   const auto now = time_point{} + 1h;
   for (auto& each : channels) {
@@ -313,7 +318,8 @@ TEST_CASE("what no mark stands behind is not counted, so that a little on each o
 TEST_CASE("however large the budget, many channels that send what fits one quantum are all counted") {
   host_board alone;
   budget under_way{alone, budget::most};
-  std::vector<flight> channels(100);
+  destination there;
+  std::vector<flight> channels(100, flight(there));
   for (auto& each : channels) under_way.add(each);
   const auto now = time_point{} + 1h;
   for (auto& each : channels) {
@@ -326,7 +332,8 @@ TEST_CASE("however large the budget, many channels that send what fits one quant
 TEST_CASE("a channel with its queue elsewhere leaves the budget to the others, and has no more than it of its own") {
   host_board alone;
   budget under_way{alone, 0};
-  flight near, far;
+  destination here, there;
+  flight near{here}, far{there};
   under_way.add(near);
   under_way.add(far);
   auto now = time_point{} + 1h;
@@ -367,11 +374,8 @@ TEST_CASE("a channel with its queue elsewhere leaves the budget to the others, a
 TEST_CASE("channels to one place are never far from each other: what they have under way is their share of one way") {
   host_board alone;
   budget under_way{alone, 0};
-  flight much, little, elsewhere;
   destination one, other;
-  much.leads_to(one);
-  little.leads_to(one);
-  elsewhere.leads_to(other);
+  flight much{one}, little{one}, elsewhere{other};
   for (auto* each : {&much, &little, &elsewhere}) under_way.add(*each);
   auto now = time_point{} + 1h;
   for (int i = 0; i < 16; ++i, now += 50us) {
@@ -392,7 +396,8 @@ TEST_CASE("channels to one place are never far from each other: what they have u
 TEST_CASE("beside realtime traffic all that a channel has is counted") {
   host_board board;
   budget under_way{board, 0};
-  flight channel;
+  destination there;
+  flight channel{there};
   under_way.add(channel);
   const auto now = time_point{} + 1h;
   CHECK_FALSE(under_way.marks(channel, 4096));
@@ -407,7 +412,8 @@ TEST_CASE("beside realtime traffic all that a channel has is counted") {
 TEST_CASE("what a channel has under way when it closes counts no more, and its late landings change nothing") {
   host_board alone;
   budget under_way{alone, 64 * 1024};
-  flight channel;
+  destination there;
+  flight channel{there};
   under_way.add(channel);
   const auto now = time_point{} + 1h;
   under_way.released(channel, 4096, true, now);

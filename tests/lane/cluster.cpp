@@ -35,7 +35,8 @@ struct cluster::flow final : lanes::flow {
     std::uint64_t left;
   };
   std::deque<chunk> chunks;
-  lanes::flight under_way;
+  lanes::destination there;
+  lanes::flight under_way{there};
 };
 
 struct cluster::node {
