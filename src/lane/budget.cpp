@@ -32,9 +32,7 @@ constexpr std::uint32_t probe_latencies = 3;
 /// How often the board is looked at, and how long somebody who sent bulk counts as one who does.
 constexpr duration look_every = std::chrono::microseconds(20);
 constexpr duration demand_lasts = std::chrono::milliseconds(100);
-/// Rates are measured over so long, and the best is remembered once or twice as long as this. So much of it is kept.
-constexpr duration rate_interval = std::chrono::milliseconds(10);
-constexpr duration rates_last = std::chrono::seconds(30);
+/// So much of the best rate is kept.
 constexpr double kept_rate = 0.88;
 constexpr double forgetting = 0.995;
 constexpr double most_shrinking = 0.7;
@@ -212,7 +210,7 @@ void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept 
   if (told.marks == 0 || fixed_ > 0) return;
   now_ = now;
   judge(from, told.lag);
-  measure(told.bytes, now);
+  rate_.add(told.bytes, now);
   if (from.far()) return; // its lag tells of another place
   if (probing_) {
     // What was released before tells of the queue of then.
@@ -240,28 +238,16 @@ std::uint64_t budget::least() const noexcept {
   return std::clamp(bytes - bytes % grain, least_crowded, part_of(first_crowded));
 }
 
-void budget::measure(std::uint64_t bytes, time_point now) noexcept {
-  measured_bytes_ += bytes;
-  const auto passed = now - measured_from_;
-  if (passed < rate_interval) return;
-  if (now - turned_ > rates_last) {
-    fastest_[1] = std::exchange(fastest_[0], 0.0);
-    turned_ = now;
-  }
-  rate_ = static_cast<double>(measured_bytes_) / std::chrono::duration<double>(passed).count();
-  fastest_[0] = std::max(fastest_[0], rate_);
-  measured_bytes_ = 0;
-  measured_from_ = now;
-}
-
 /// A channel to a place where even the quickest bytes take so much longer than elsewhere has its queue there: before a
-/// slow receiver, or one that many send to. They would fill the budget, and leave the way idle for the others.
+/// slow receiver, or one that many send to. They would fill the budget, and leave the way idle for the others. Once it is
+/// known as one it has to become much quicker: its lag follows from what it may have under way, which is more then.
 void budget::judge(flight& of, duration lag) noexcept {
   lag = of.to().least_of_late(lag, now_);
   const auto usual = round_lag_ < duration::max() ? std::max(near_lag_, round_lag_) : near_lag_;
   const auto of_others = of.far() ? bytes_ : bytes_ - of.bytes();
   const bool compares = of_others > 0 && near_to_ != nullptr && near_to_ != &of.to();
-  const bool far = compares && lag > far_lags * usual + least_far;
+  const auto much = far_lags * usual + least_far;
+  const bool far = compares && lag > (of.far() ? much / 2 : much);
   if (far == of.far()) return;
   bytes_ = far ? bytes_ - of.bytes() : bytes_ + of.bytes();
   of.put_far(far);
@@ -325,8 +311,8 @@ budget::change budget::by_realtime() noexcept {
 /// Latency is not bought with the rate: where less under way costs much of it, somebody else is to blame, as the host's
 /// own processors may be. Only when things stay bad the way must have become a slower one.
 double budget::sparing_the_rate(const change& wanted) noexcept {
-  if (wanted.factor >= 1.0 || rate_ >= kept_rate * fair_rate()) return wanted.factor;
-  if (wanted.much_too_slow) fastest_ = {forgetting * fastest_[0], forgetting * fastest_[1]};
+  if (wanted.factor >= 1.0 || rate_.lately() >= kept_rate * fair_rate()) return wanted.factor;
+  if (wanted.much_too_slow) rate_.fade(forgetting);
   return 1.0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "lane/flight.hpp"
 #include "lane/host_board.hpp"
+#include "lane/rate_meter.hpp"
 
 #include <algorithm>
 #include <array>
@@ -64,10 +65,10 @@ public:
   /// and both ends system calls, so while nobody waits it is asked about a quarter of the budget at a time, or the
   /// largest quantum; what is not counted yet, less than that for each channel, comes on top of the limit: more would,
   /// of many channels at once, be far more than it, and what a probe then takes for an empty way is none. Beside
-  /// realtime traffic all is counted.
+  /// realtime traffic all is counted, here or there.
   [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
     return fixed_ != none && to.takes_mark() &&
-           (crowded_ || to.unmarked() + part >= std::min(limit_ / 4, most_quantum));
+           (crowded_ || to.to().limits(now_) || to.unmarked() + part >= std::min(limit_ / 4, most_quantum));
   }
 
   void released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept;
@@ -79,8 +80,10 @@ public:
   }
   /// Whether something may be released to it, as far as it alone is concerned.
   [[nodiscard]] bool may_take(const flight& to) const noexcept {
-    return !to.parked() && (!to.far() || to.bytes() < limit_);
+    return !to.parked() && (!to.far() || to.bytes() < limit_) && to.to().room(now_) > 0;
   }
+  /// What may be released to it at once.
+  [[nodiscard]] std::uint64_t room_for(const flight& to) const noexcept { return to.to().room(now_); }
 
   /// When expire() must be called, as long as the budget holds something back.
   [[nodiscard]] time_point next_due() const noexcept { return expired_at_ + patience / 2; }
@@ -101,11 +104,10 @@ private:
   [[nodiscard]] change by_realtime() noexcept;
   [[nodiscard]] double sparing_the_rate(const change& wanted) noexcept;
   void look_at_board() noexcept;
-  void measure(std::uint64_t bytes, time_point now) noexcept;
   void judge(flight& of, duration lag) noexcept;
   [[nodiscard]] std::uint64_t least() const noexcept;
   /// Of the best rate of late, what it is to have beside others.
-  [[nodiscard]] double fair_rate() const noexcept { return share_ * std::max(fastest_[0], fastest_[1]); }
+  [[nodiscard]] double fair_rate() const noexcept { return share_ * rate_.best(); }
   [[nodiscard]] std::uint64_t part_of(std::uint64_t bytes) const noexcept;
   void set_limit(std::uint64_t wanted) noexcept;
   [[nodiscard]] bool probe_is_due() const noexcept;
@@ -148,12 +150,7 @@ private:
   const destination* near_to_ = nullptr;  ///< null: nothing is known to compare with
   bool limited_ = false;                  ///< the budget held something back
 
-  // The rate at which bytes land.
-  std::uint64_t measured_bytes_ = 0;
-  time_point measured_from_{};
-  double rate_ = 0;                 ///< bytes per second, lately
-  std::array<double, 2> fastest_{}; ///< bytes per second at best: in the last seconds, and in those before
-  time_point turned_{};
+  rate_meter rate_; ///< at which bytes land
 
   bool crowded_ = false;
   std::array<heard, board_page::most_entries> heard_{};

@@ -25,9 +25,33 @@ public:
     return least_;
   }
 
-private:
-  static constexpr duration remembers = std::chrono::milliseconds(10);
+  /// It may have no more than `bytes` under way; 0: as many as are sent. That holds for a while, if it is not said
+  /// again.
+  void allow(std::uint64_t bytes, time_point now) noexcept {
+    allowed_ = bytes;
+    allowed_at_ = now;
+  }
+  /// It has been limited, and may have held something back.
+  [[nodiscard]] bool was_limited() const noexcept { return allowed_ != 0; }
+  [[nodiscard]] bool limits(time_point now) const noexcept {
+    return allowed_ != 0 && now - allowed_at_ < allowance_lasts;
+  }
+  /// What may be sent there now.
+  [[nodiscard]] std::uint64_t room(time_point now) const noexcept {
+    if (!limits(now)) return unlimited;
+    return allowed_ > bytes_ ? allowed_ - bytes_ : 0;
+  }
 
+  static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
+
+private:
+  friend class flight;
+  static constexpr duration remembers = std::chrono::milliseconds(10);
+  static constexpr duration allowance_lasts = std::chrono::seconds(1);
+
+  std::uint64_t bytes_ = 0; ///< of all flights to there
+  std::uint64_t allowed_ = 0;
+  time_point allowed_at_{};
   duration least_ = duration::max();
   time_point since_{};
 };
@@ -70,6 +94,7 @@ public:
     const auto counted = std::exchange(unmarked_, 0);
     marks_[(first_ + count_++) % most_marks] = {now, counted};
     bytes_ += counted;
+    to_->bytes_ += counted;
     return counted;
   }
 
@@ -92,6 +117,7 @@ public:
     }
     if (count_ == 0) parked_ = false;
     bytes_ -= told.bytes;
+    to_->bytes_ -= told.bytes;
     return told;
   }
 
@@ -100,6 +126,7 @@ public:
     parked_ = count_ > 0;
     unmarked_ = 0;
     for (std::size_t i = 0; i < count_; ++i) marks_[(first_ + i) % most_marks].bytes = 0;
+    to_->bytes_ -= bytes_;
     return std::exchange(bytes_, 0);
   }
 

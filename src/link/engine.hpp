@@ -249,6 +249,8 @@ private:
   void post_messages();
   [[nodiscard]] bool samples(const channel_state& over) const noexcept;
   [[nodiscard]] bool carries_realtime() const noexcept;
+  [[nodiscard]] std::uint32_t allowance_for(wire::frame_type type) noexcept;
+  void hear_allowance(std::uint32_t grains);
   void message_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void request_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   [[nodiscard]] bool acknowledges() const noexcept;
@@ -265,6 +267,8 @@ private:
   void open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs, std::uint64_t window);
   void make_ready(operation& op);
   std::uint64_t send_slices(lane_state& on, std::uint64_t quantum);
+  void wake_lanes();
+  void came(std::uint64_t bytes) noexcept;
   std::uint32_t send_part(channel_state& over, departure next, std::uint64_t room);
   void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);
   [[nodiscard]] bool is_leaving(operation& op, std::uint32_t index) noexcept;
@@ -313,6 +317,7 @@ private:
   const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
   time_point now_{};
   lanes::destination peer_;
+  lanes::ingress::source from_peer_;
   std::deque<lane_state> lanes_;
   std::array<lane_state*, lane_count> by_lane_{}; ///< null: of another engine
   using operation_map = std::unordered_map<operation_id, std::unique_ptr<operation>>;

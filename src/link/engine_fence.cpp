@@ -101,6 +101,7 @@ void engine::force_fence(operation& op) {
 void engine::close(channel_state& of) {
   if (of.channel == nullptr || std::exchange(of.closing, true)) return;
   rail_.under_way().write_off(of.under_way);
+  if (peer_.was_limited()) wake_lanes();
   host_.close_channel(of.at);
 }
 
@@ -168,6 +169,7 @@ void engine::channel_down(wire::place at) {
   state.incoming = {};
   state.leaving = {};
   rail_.under_way().remove(state.under_way);
+  if (peer_.was_limited()) wake_lanes(); // it took from what all may have under way
   if (&state == &message_channel()) sample_mark_ = 0;
   state.unverified = 0;
   // One that came up while an older one was not fenced has carried nothing.

@@ -49,6 +49,7 @@ void engine::post_messages() {
     auto framed = header;
     const bool sampled = samples(state);
     if (sampled) framed.flags |= wire::flag_tell;
+    if (framed.code == 0) framed.code = allowance_for(framed.type);
     if (!state.channel->post_message(framed, message->body)) return;
     if (sampled) {
       rail_.under_way().released(state.under_way, header.body_length, true, now_);
@@ -76,6 +77,20 @@ bool engine::samples(const channel_state& over) const noexcept {
 /// Whether others follow how its messages fare.
 bool engine::carries_realtime() const noexcept {
   return lanes_.front().on == lane::realtime;
+}
+
+/// Zero in frames that do not say it.
+std::uint32_t engine::allowance_for(wire::frame_type type) noexcept {
+  const bool says =
+      type == wire::frame_type::request || type == wire::frame_type::grant || type == wire::frame_type::progress;
+  if (!says || carries_realtime()) return 0;
+  return static_cast<std::uint32_t>(rail_.coming_in().allowance() / lanes::budget::grain);
+}
+
+void engine::hear_allowance(std::uint32_t grains) {
+  const bool was_limited = peer_.was_limited();
+  peer_.allow(grains * lanes::budget::grain, now_);
+  if (was_limited) wake_lanes();
 }
 
 void engine::flush() {
@@ -125,10 +140,10 @@ void engine::frame_arrived(wire::place at, const wire::frame_header& header, std
 
 void engine::message_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
   switch (header.type) {
-    case wire::frame_type::request: return request_arrived(header, body);
-    case wire::frame_type::grant: return grant_arrived(header, body);
+    case wire::frame_type::request: hear_allowance(header.code); return request_arrived(header, body);
+    case wire::frame_type::grant: hear_allowance(header.code); return grant_arrived(header, body);
     case wire::frame_type::response: return response_arrived(header, body);
-    case wire::frame_type::progress: return progress_arrived(header, body);
+    case wire::frame_type::progress: hear_allowance(header.code); return progress_arrived(header, body);
     case wire::frame_type::cancel: return cancel_arrived(header);
     case wire::frame_type::channel_fenced: return fence_arrived(header);
     default: return;

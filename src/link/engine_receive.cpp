@@ -72,7 +72,13 @@ std::size_t engine::slice_space(wire::place at, std::span<iovec> out) {
                                           arriving.header.body_length - arriving.done, out);
 }
 
+/// Whether or not somebody wants it: it has used the way.
+void engine::came(std::uint64_t bytes) noexcept {
+  if (!carries_realtime()) rail_.coming_in().arrived(from_peer_, bytes, now_);
+}
+
 void engine::slice_grew(wire::place at, std::size_t bytes) {
+  came(bytes);
   auto& arriving = channel_of(at).incoming;
   // Checked in pieces as they arrive, while the cache still holds them.
   if (arriving.into != nullptr && arriving.into->terms.verify == verify_mode::slice) {
@@ -90,6 +96,7 @@ void engine::slice_grew(wire::place at, std::size_t bytes) {
 
 void engine::slice_landed(wire::place at, const wire::frame_header& header) {
   if (!slice_may_come(channel_of(at), header)) return;
+  came(header.body_length);
   auto* op = receiving(header);
   if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header, 0, true))) {
     return broken("slice record does not fit its transfer");
@@ -138,8 +145,9 @@ void engine::report(operation& op, wire::slice_range range) {
     in.news_since = now_;
     schedule(op);
   }
-  // A quarter of the window keeps the sender going; a refusal keeps it waiting until it knows.
-  const bool soon = range.refused || in.news_bytes * 4 >= in.window;
+  // A quarter of the window keeps the sender going; a refusal keeps it waiting until it knows; and what it may have
+  // under way goes with the news.
+  const bool soon = range.refused || in.news_bytes * 4 >= in.window || rail_.coming_in().limits();
   if (soon && !std::exchange(in.reporting, true)) reports_.push_back(op.id);
 }
 

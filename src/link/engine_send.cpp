@@ -114,6 +114,7 @@ std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64
   auto& out = *op.out;
   const auto length = op.slices.length_of(next.index);
   path::slice_part part{next.done, length - next.done};
+  room = std::min(room, rail_.under_way().room_for(over.under_way));
   if (part.length > room) {
     const auto less = std::max<std::uint64_t>(room - room % lanes::budget::grain, lanes::budget::grain);
     part.length = static_cast<std::uint32_t>(std::min<std::uint64_t>(part.length, less));
@@ -173,14 +174,24 @@ void engine::landed(wire::place at, std::uint64_t marks) {
   auto& state = channel_of(at);
   if (broken_ || state.channel == nullptr) return;
   if (marks > state.under_way.marks()) return broken("word of slices that were never sent");
-  // It may have been shut: as the limit moves, whether it is now does not tell.
-  const bool was_shut = state.under_way.parked() || state.under_way.far();
+  // It may have been shut: as the limits move, whether it is now does not tell.
+  const bool was_shut = state.under_way.parked() || state.under_way.far() || peer_.was_limited();
   rail_.under_way().landed(state.under_way, marks, now_);
   if (sample_mark_ != 0 && marks >= sample_mark_ && &state == &message_channel()) {
     sample_mark_ = 0;
     rail_.board().sample(now_ - sampled_at_, now_);
   }
-  if (was_shut) writable(at);
+  if (was_shut) wake_lanes();
+}
+
+/// Those with slices that a channel takes.
+void engine::wake_lanes() {
+  for (auto& state : lanes_) {
+    if (!state.is_held_up()) continue;
+    for (const auto& each : state.channels) {
+      if (may_send(*each)) rail_.ready(state.on, state);
+    }
+  }
 }
 
 void engine::writable(wire::place at) {

@@ -50,7 +50,7 @@ struct cluster::node {
   time_point timer_at = time_point::max();
   time_point sampled_at{};
   bool sampling = false;
-  std::vector<std::uint64_t> marks_came; ///< by the node that they come from
+  std::vector<lanes::ingress::source> sources; ///< by the node that they are
   std::uint64_t bulk_in = 0;
   std::uint64_t bulk_out = 0;
 };
@@ -59,7 +59,7 @@ cluster::cluster(const cluster_options& options) : options_(options), random_(op
   for (const auto gbits : options.gbits) nodes_.push_back(std::make_unique<node>(gbits));
   for (auto& each : nodes_) {
     each->flows.resize(nodes_.size());
-    each->marks_came.resize(nodes_.size());
+    each->sources.resize(nodes_.size());
   }
 }
 
@@ -145,7 +145,8 @@ void cluster::want_chunk(std::uint32_t puller) {
         .from = static_cast<std::uint32_t>(of.to),
         .to = static_cast<std::uint32_t>(from),
         .of = puller,
-        .bytes = control_bytes});
+        .bytes = control_bytes,
+        .allowed = nodes_[of.to]->rail.coming_in().allowance()});
 }
 
 /// A realtime message; now and then its sender asks to be told that it has come.
@@ -165,19 +166,22 @@ std::uint64_t cluster::flow::send(std::uint64_t quantum) {
   std::uint64_t total = 0;
   while (total < quantum && !chunks.empty() && of.rail.under_way().may_take(under_way)) {
     auto& front = chunks.front();
-    const auto room = std::max<std::uint64_t>((quantum - total) / lanes::budget::grain, 1) * lanes::budget::grain;
-    const auto part = std::min<std::uint64_t>({front.left, room, slice_bytes});
+    const auto most = std::min(quantum - total, of.rail.under_way().room_for(under_way));
+    const auto room = std::max<std::uint64_t>(most / lanes::budget::grain, 1) * lanes::budget::grain;
+    const auto slice_left = (front.left - 1) % slice_bytes + 1; // chunks are whole slices
+    const auto part = std::min<std::uint64_t>(slice_left, room);
     const bool marked = of.rail.under_way().marks(under_way, part);
     of.rail.released(under_way, part, marked);
     front.left -= part;
     total += part;
-    owner.part_leaves(*this, static_cast<std::uint32_t>(part), front.left == 0, marked ? under_way.marks() : 0);
+    owner.part_leaves(*this, static_cast<std::uint32_t>(part), part == slice_left, front.left == 0,
+                      marked ? under_way.marks() : 0);
     if (front.left == 0) chunks.pop_front();
   }
   return total;
 }
 
-void cluster::part_leaves(flow& from, std::uint32_t bytes, bool ends_chunk, std::uint64_t marks) {
+void cluster::part_leaves(flow& from, std::uint32_t bytes, bool ends_slice, bool ends_chunk, std::uint64_t marks) {
   nodes_[from.from]->bulk_out += bytes;
   const auto puller = from.chunks.front().puller;
   while (bytes > 0) {
@@ -185,6 +189,7 @@ void cluster::part_leaves(flow& from, std::uint32_t bytes, bool ends_chunk, std:
     bytes -= part;
     send({.what = kind::segment,
           .ends_chunk = ends_chunk && bytes == 0,
+          .ends_slice = ends_slice && bytes == 0,
           .from = from.from,
           .to = from.to,
           .of = puller,
@@ -217,13 +222,28 @@ void cluster::handle(event& what) {
   switch (what.what) {
     case kind::segment:
       here.bulk_in += what.bytes;
+      here.rail.coming_in().arrived(here.sources[what.from], what.bytes, now_);
       if (what.marks > 0 && !here.silent) {
         send({.what = kind::landed, .from = what.to, .to = what.from, .bytes = control_bytes, .marks = what.marks});
       }
+      if (what.ends_slice) {
+        send({.what = kind::progress,
+              .from = what.to,
+              .to = what.from,
+              .bytes = control_bytes,
+              .allowed = here.rail.coming_in().allowance()});
+      }
       if (what.ends_chunk) want_chunk(what.of);
       return;
+    case kind::progress: {
+      auto& from = *here.flows[what.from];
+      from.there.allow(what.allowed, now_);
+      if (!from.chunks.empty()) here.rail.ready(lane::bulk, from);
+      return pump(what.to);
+    }
     case kind::chunk_wanted: {
       auto& from = *here.flows[what.from];
+      from.there.allow(what.allowed, now_);
       from.chunks.push_back({what.of, pullers_[what.of].chunk});
       here.rail.ready(lane::bulk, from);
       return pump(what.to);

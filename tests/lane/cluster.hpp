@@ -63,7 +63,7 @@ private:
     std::size_t to;
     duration every;
   };
-  enum class kind : std::uint8_t { segment, chunk_wanted, landed, question, answer, turn, timer };
+  enum class kind : std::uint8_t { segment, chunk_wanted, landed, progress, question, answer, turn, timer };
   /// Something on its way to a node, or due there.
   struct event {
     time_point at{};
@@ -71,13 +71,15 @@ private:
     kind what{};
     bool inside = false;     ///< it has come through the link of `to`
     bool ends_chunk = false; ///< segment
+    bool ends_slice = false; ///< segment
     std::uint32_t from = 0;  ///< a node
     std::uint32_t to = 0;    ///< a node
     std::uint32_t of = 0;    ///< the puller or the asker
     std::uint32_t bytes = 0;
-    std::uint64_t marks = 0; ///< segment: it is the last of the part with that mark; landed
-    time_point began{};      ///< question, answer: when the question was due
-    bool samples = false;    ///< they: that it has come is told
+    std::uint64_t marks = 0;   ///< segment: it is the last of the part with that mark; landed
+    std::uint64_t allowed = 0; ///< chunk_wanted, progress: what may be under way to who says so
+    time_point began{};        ///< question, answer: when the question was due
+    bool samples = false;      ///< they: that it has come is told
 
     friend bool operator<(const event& a, const event& b) noexcept {
       return a.at != b.at ? a.at > b.at : a.number > b.number;
@@ -90,7 +92,7 @@ private:
   void handle(event& what);
   void want_chunk(std::uint32_t puller);
   void send_urgent(event what);
-  void part_leaves(flow& from, std::uint32_t bytes, bool ends_chunk, std::uint64_t marks);
+  void part_leaves(flow& from, std::uint32_t bytes, bool ends_slice, bool ends_chunk, std::uint64_t marks);
   void pump(std::uint32_t at);
 
   const cluster_options options_;

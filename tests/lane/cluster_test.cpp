@@ -5,6 +5,8 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <numeric>
+#include <vector>
 
 using namespace weft;
 using namespace weft::tests;
@@ -75,6 +77,54 @@ TEST_CASE("a slow receiver costs the others nothing, and gets what it can take")
 
 TEST_CASE("a peer that never tells what has landed costs the others nothing") {
   const auto found = measure({.silent = true});
+  CHECK(found.p99 <= 2);
+  CHECK(found.used >= 0.95);
+}
+
+namespace {
+
+/// Many nodes send to few, which are asked and answer meanwhile.
+struct incast {
+  std::size_t receivers;
+  std::size_t senders;
+  std::size_t depth; ///< chunks that each receiver has asked for
+};
+
+measured measure(const incast& with, double gbits) {
+  measured found;
+  double alone = 0;
+  for (const bool mixed : {false, true}) {
+    cluster_options options;
+    options.gbits.assign(with.receivers + with.senders, gbits);
+    cluster on(options);
+    std::vector<std::size_t> sources(with.senders);
+    std::iota(sources.begin(), sources.end(), with.receivers);
+    for (std::size_t each = 0; each < with.receivers; ++each) {
+      on.ask(with.receivers + each, each, 2000);
+      if (mixed) on.pull(each, sources, with.depth);
+    }
+    on.run(300ms); // to learn
+    on.run(50ms);
+    const auto p99 = static_cast<double>(on.latencies().quantile(0.99).count());
+    if (!mixed) alone = p99;
+    found = {p99 / alone, on.used_in(0), 0};
+  }
+  return found;
+}
+
+} // namespace
+
+TEST_CASE("what many send to one does not stand before the realtime traffic there") {
+  for (const double gbits : {100, 400}) {
+    CAPTURE(gbits);
+    const auto found = measure({.receivers = 1, .senders = 12, .depth = 48}, gbits);
+    CHECK(found.p99 <= 2);
+    CHECK(found.used >= 0.95);
+  }
+}
+
+TEST_CASE("what many send to few does not either") {
+  const auto found = measure({.receivers = 3, .senders = 12, .depth = 32}, 100);
   CHECK(found.p99 <= 2);
   CHECK(found.used >= 0.95);
 }

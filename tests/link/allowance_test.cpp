@@ -1,0 +1,96 @@
+// A receiver says how much its sender may have under way to it, over all lanes and channels.
+#include "bench.hpp"
+
+using namespace weft;
+using namespace weft::links;
+
+namespace {
+
+constexpr std::uint32_t slice = 64 * 1024;
+constexpr std::uint32_t grains = 4; ///< that are allowed
+constexpr std::uint64_t allowed = grains * lanes::budget::grain;
+
+operation_id limited_write(bench& end) {
+  const auto id = end.begin(wire::operation_kind::write, 2 * slice);
+  end.hear({.type = frame_type::grant, .transfer = id, .argument = 1 << 20, .code = grains});
+  return id;
+}
+
+} // namespace
+
+TEST_CASE("a sender has no more under way than its receiver allows, and asks about all of it") {
+  bench end(lanes::budget::most);
+  limited_write(end);
+  REQUIRE(end.data.parts.size() == 1);
+  CHECK(end.data.parts[0].part.length == allowed);
+  CHECK((end.data.parts[0].header.flags & wire::flag_tell) != 0);
+  end.engine_.landed(lane::bulk, 1);
+  end.settle();
+  REQUIRE(end.data.parts.size() == 2);
+  CHECK(end.data.parts[1].part.from == allowed);
+}
+
+TEST_CASE("more that is allowed goes at once, and as much as it likes when nothing is said") {
+  bench end(lanes::budget::most);
+  const auto id = limited_write(end);
+  SUBCASE("twice as much") {
+    end.hear({.type = frame_type::progress, .transfer = id, .code = 2 * grains});
+    REQUIRE(end.data.parts.size() == 2);
+    CHECK(end.data.parts[1].part.length == allowed);
+  }
+  SUBCASE("no limit") {
+    end.hear({.type = frame_type::progress, .transfer = id});
+    CHECK(end.data.slices.size() == 2);
+    CHECK(end.data.parts.back().part.end() == slice);
+  }
+  SUBCASE("an old word counts no more") {
+    end.advance(2s);
+    end.engine_.landed(lane::bulk, 1);
+    end.settle();
+    CHECK(end.data.slices.size() == 2);
+  }
+}
+
+TEST_CASE("what a lost channel had under way leaves room for the others") {
+  bench end(lanes::budget::most);
+  limited_write(end);
+  end.hear({.type = frame_type::request, .transfer = theirs, .code = grains}, [] {
+    std::vector<std::byte> body;
+    wire::encode(wire::request{.kind = wire::operation_kind::read,
+                               .carries = lane::standard,
+                               .slice_size = slice,
+                               .length = slice,
+                               .window = 1 << 20},
+                 body);
+    return body;
+  }());
+  end.engine_.supply_read(theirs, end.pieces(slice), {}, end.owner());
+  end.settle();
+  CHECK(end.messages.parts.empty());
+  end.engine_.channel_down(lane::bulk);
+  end.settle();
+  CHECK(end.messages.parts.size() == 1);
+}
+
+TEST_CASE("beside realtime traffic here a receiver says what it allows, soon, and nothing otherwise") {
+  bench end;
+  bool crowded = false;
+  SUBCASE("with some") {
+    crowded = true;
+  }
+  SUBCASE("without") {
+    crowded = false;
+  }
+  end.hear_request(wire::operation_kind::write, 16 * slice);
+  end.engine_.accept_write(theirs, end.pieces(16 * slice), end.owner());
+  end.settle();
+  std::fill(end.memory.begin(), end.memory.end(), std::byte{1});
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    if (crowded) end.board.seen(end.now);
+    end.hear_slice(theirs, i, false);
+    end.advance(50ms); // an interval or two
+  }
+  const auto told = end.messages.of(frame_type::progress);
+  REQUIRE(!told.empty());
+  CHECK((told.back().code > 0) == crowded);
+}
