@@ -210,7 +210,7 @@ void budget::landed(flight& from, std::uint64_t marks, time_point now) noexcept 
   if (told.marks == 0 || fixed_ > 0) return;
   now_ = now;
   judge(from, told.lag);
-  rate_.add(told.bytes, now);
+  if (rate_.add(told.bytes, now)) best_.add(rate_.lately(), now);
   if (from.far()) return; // its lag tells of another place
   if (probing_) {
     // What was released before tells of the queue of then.
@@ -239,8 +239,8 @@ std::uint64_t budget::least() const noexcept {
 }
 
 /// A channel to a place where even the quickest bytes take so much longer than elsewhere has its queue there: before a
-/// slow receiver, or one that many send to. They would fill the budget, and leave the way idle for the others. Once it is
-/// known as one it has to become much quicker: its lag follows from what it may have under way, which is more then.
+/// slow receiver, or one that many send to. They would fill the budget, and leave the way idle for the others. Once it
+/// is known as one it has to become much quicker: its lag follows from what it may have under way, which is more then.
 void budget::judge(flight& of, duration lag) noexcept {
   lag = of.to().least_of_late(lag, now_);
   const auto usual = round_lag_ < duration::max() ? std::max(near_lag_, round_lag_) : near_lag_;
@@ -312,7 +312,7 @@ budget::change budget::by_realtime() noexcept {
 /// own processors may be. Only when things stay bad the way must have become a slower one.
 double budget::sparing_the_rate(const change& wanted) noexcept {
   if (wanted.factor >= 1.0 || rate_.lately() >= kept_rate * fair_rate()) return wanted.factor;
-  if (wanted.much_too_slow) rate_.fade(forgetting);
+  if (wanted.much_too_slow) best_.fade(forgetting);
   return 1.0;
 }
 

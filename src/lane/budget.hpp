@@ -107,7 +107,7 @@ private:
   void judge(flight& of, duration lag) noexcept;
   [[nodiscard]] std::uint64_t least() const noexcept;
   /// Of the best rate of late, what it is to have beside others.
-  [[nodiscard]] double fair_rate() const noexcept { return share_ * rate_.best(); }
+  [[nodiscard]] double fair_rate() const noexcept { return share_ * best_.get(); }
   [[nodiscard]] std::uint64_t part_of(std::uint64_t bytes) const noexcept;
   void set_limit(std::uint64_t wanted) noexcept;
   [[nodiscard]] bool probe_is_due() const noexcept;
@@ -151,6 +151,7 @@ private:
   bool limited_ = false;                  ///< the budget held something back
 
   rate_meter rate_; ///< at which bytes land
+  best_rate best_;
 
   bool crowded_ = false;
   std::array<heard, board_page::most_entries> heard_{};

@@ -1,7 +1,8 @@
 // What the fabrics of one host tell each other, in an entry each: that there is realtime traffic, how it fares, who
-// carries bulk, and who keeps the way empty for a moment to measure it. So bulk of one process makes room for the
-// realtime traffic of another. The entries may lie in memory that processes share: whatever stands in those of others
-// is taken for a number and nothing else. Wait-free; its own entry is written by the fabric's threads, each its part.
+// carries bulk, how fast it comes in, and who keeps the way empty for a moment to measure it. So bulk of one process
+// makes room for the realtime traffic of another. The entries may lie in memory that processes share: whatever stands
+// in those of others is taken for a number and nothing else. Wait-free; its own entry is written by the fabric's
+// threads, each its part.
 #pragma once
 
 #include "base/clock.hpp"
@@ -18,17 +19,21 @@ namespace weft::lanes {
 struct alignas(64) board_entry {
   using time_cell = std::atomic<duration::rep>;
 
-  time_cell seen = 0;                   ///< when there was realtime traffic, last
-  std::atomic<std::uint64_t> count = 0; ///< how often its latency was told
-  time_cell told = 0;                   ///< when, last
-  time_cell typical = 0;                ///< the median of the last samples
-  time_cell bulk = 0;                   ///< when bulk data was sent, last
-  time_cell empty_until = 0;            ///< it keeps the way empty until then
+  time_cell seen = 0;                     ///< when there was realtime traffic, last
+  std::atomic<std::uint64_t> count = 0;   ///< how often its latency was told
+  time_cell told = 0;                     ///< when, last
+  time_cell typical = 0;                  ///< the median of the last samples
+  time_cell bulk = 0;                     ///< when bulk data was sent, last
+  time_cell empty_until = 0;              ///< it keeps the way empty until then
+  time_cell came = 0;                     ///< when bulk data came in, last
+  std::atomic<std::uint64_t> rate = 0;    ///< at which it did, bytes per second
+  std::atomic<std::uint64_t> sources = 0; ///< from so many peers
+  std::atomic<std::uint64_t> allowed = 0; ///< what all peers of the host may have under way to it, as this one found
   std::atomic<std::uint32_t> weight = 1;
 
   void clear() noexcept {
-    for (auto* each : {&seen, &told, &typical, &bulk, &empty_until}) *each = 0;
-    count = 0;
+    for (auto* each : {&seen, &told, &typical, &bulk, &empty_until, &came}) *each = 0;
+    count = rate = sources = allowed = 0;
     weight = 1;
   }
 };
@@ -37,7 +42,7 @@ static_assert(board_entry::time_cell::is_always_lock_free && std::atomic<std::ui
 /// As it lies in memory.
 struct board_page {
   static constexpr std::array<char, 8> right_magic = {'w', 'e', 'f', 't', 'p', 'a', 'g', 'e'};
-  static constexpr std::uint32_t right_version = 1;
+  static constexpr std::uint32_t right_version = 2;
   static constexpr std::uint32_t most_entries = 64;
 
   std::array<char, 8> magic = right_magic;
@@ -51,6 +56,8 @@ static_assert(std::is_standard_layout_v<board_page>);
 class host_board {
 public:
   static constexpr std::uint32_t most_weight = 1000;
+  static constexpr std::uint64_t most_rate = 1'250'000'000'000; ///< 10 Tb/s: no rail is faster
+  static constexpr std::uint64_t most_sources = 1'000'000;
 
   /// How long the messages of late took to arrive.
   struct latency {
@@ -98,6 +105,19 @@ public:
     auto said = until.time_since_epoch().count();
     mine().empty_until.compare_exchange_strong(said, 0, std::memory_order_relaxed);
   }
+  /// How bulk comes in.
+  struct arrivals {
+    std::uint64_t rate = 0; ///< bytes per second
+    std::uint64_t sources = 0;
+  };
+  /// Of one of its threads, which said `before` last.
+  void arriving(const arrivals& now_so, const arrivals& before, time_point now) noexcept {
+    mine().rate.fetch_add(now_so.rate - before.rate, std::memory_order_relaxed);
+    mine().sources.fetch_add(now_so.sources - before.sources, std::memory_order_relaxed);
+    put(mine().came, now.time_since_epoch());
+  }
+  /// What all that arrives on the host may have under way together, as this one says it.
+  void allow(std::uint64_t bytes) noexcept { mine().allowed.store(bytes, std::memory_order_relaxed); }
   void weigh(std::uint32_t weight) noexcept { mine().weight.store(weight, std::memory_order_relaxed); }
 
   // About all of them, by any thread. Times are never later than `now`.
@@ -124,6 +144,24 @@ public:
   [[nodiscard]] time_point empty_until(std::size_t entry, time_point now) const noexcept {
     const time_point until(get(page_.entries[entry].empty_until));
     return until > now + std::chrono::seconds(1) ? time_point{} : until;
+  }
+  struct all_arrivals {
+    arrivals sum;
+    std::size_t first = board_page::most_entries; ///< the entry that says for all what may be under way
+    std::uint64_t allowed = 0;                    ///< what it says
+  };
+  [[nodiscard]] all_arrivals all_arriving(time_point now) const noexcept {
+    all_arrivals found;
+    const auto all = entries();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (now - past(all[i].came, now) >= std::chrono::milliseconds(200)) continue;
+      found.sum.rate += std::min(all[i].rate.load(std::memory_order_relaxed), most_rate);
+      found.sum.sources += std::min(all[i].sources.load(std::memory_order_relaxed), most_sources);
+      if (found.first != board_page::most_entries) continue;
+      found.first = i;
+      found.allowed = all[i].allowed.load(std::memory_order_relaxed);
+    }
+    return found;
   }
   [[nodiscard]] std::uint32_t weight_of(std::size_t entry) const noexcept {
     return std::clamp(page_.entries[entry].weight.load(std::memory_order_relaxed), 1U, most_weight);

@@ -1,7 +1,8 @@
 // What comes in on a rail, from all peers. Each of them keeps the way to here full by itself, so several together make
 // a queue before the last link, and none knows of the realtime traffic that waits in it. While there is some, this end
 // tells its senders how much each may have under way: as little as does not cost the rate at which bytes arrive. That
-// is tried, step by step; latency need not be known for it. Pure logic: no I/O, no clock. One thread owns it.
+// is tried, step by step; latency need not be known for it. It is tried by one for all of the host: each by itself
+// would take as a loss what only went to its neighbour. Pure logic: no I/O, no clock. One thread owns it.
 #pragma once
 
 #include "lane/host_board.hpp"
@@ -20,35 +21,44 @@ public:
     std::uint64_t interval_ = 0; ///< the last one in which something came
   };
 
-  explicit ingress(const host_board& board) noexcept : board_(board) {}
+  explicit ingress(host_board& board) noexcept : board_(board) {}
 
   void arrived(source& from, std::uint64_t bytes, time_point now) noexcept;
   /// Whether sources are to be told, and soon.
-  [[nodiscard]] bool limits() const noexcept { return crowded_; }
+  [[nodiscard]] bool limits() const noexcept { return allowed_ > 0; }
   /// Bytes that a source may have under way to here, a multiple of the budget's grain; 0: as many as it likes. Shares
   /// are rounded now down, now up.
   [[nodiscard]] std::uint64_t allowance() noexcept;
 
 private:
   void end_interval(time_point now) noexcept;
+  void control(time_point now) noexcept;
   void begin(time_point now) noexcept;
   void step(time_point now) noexcept;
-  [[nodiscard]] double first() const noexcept;
+  [[nodiscard]] double most() const noexcept;
 
-  const host_board& board_;
+  host_board& board_;
   rate_meter rate_;
   std::uint64_t interval_ = 1;
-  std::uint64_t active_ = 0; ///< sources in this interval
-  std::uint64_t were_active_ = 0;
-  bool crowded_ = false;
+  std::uint64_t active_ = 0;  ///< sources in this interval
+  host_board::arrivals told_; ///< to the board, last
+  host_board::arrivals all_;  ///< on the host
+  std::uint64_t allowed_ = 0; ///< to them together; 0: as much as they like
+
+  // Of the one that tries it.
+  time_point tried_at_{};
+  std::array<double, 2> before_{}; ///< the rate of all in the last two intervals
+  best_rate best_;                 ///< of all, beside realtime traffic
+  std::uint32_t known_ = 0;        ///< intervals since that began
+  double limit_ = 0;
   double step_ = 1.0;              ///< the next one down: larger with each that cost nothing
-  std::uint64_t limit_ = 0;        ///< over all sources
   std::array<double, 2> enough_{}; ///< the least limits that cost nothing: lately, and in the time before
   time_point turned_{};
-  std::uint64_t owed_ = 0; ///< less than a grain that earlier sources were not allowed
-  bool probing_ = false;   ///< twice as much for an interval: is there more to be had?
+  std::uint32_t probing_ = 0; ///< twice as much for so many intervals more: is there more to be had?
   time_point probed_at_{};
   double best_before_ = 0; ///< the probe
+  double in_probe_ = 0;    ///< the least rate in it
+  std::uint64_t owed_ = 0; ///< less than a grain that earlier sources were not allowed
 };
 
 } // namespace weft::lanes

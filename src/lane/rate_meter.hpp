@@ -1,4 +1,4 @@
-// The rate of something in bytes, lately and at best. Pure logic, of one thread.
+// Rates in bytes per second, lately and at best. Pure logic, of one thread.
 #pragma once
 
 #include "base/clock.hpp"
@@ -10,11 +10,30 @@
 
 namespace weft::lanes {
 
+/// The best of late: of the last seconds, and of those before.
+class best_rate {
+public:
+  void add(double rate, time_point now) noexcept {
+    if (now - turned_ > remembers) {
+      best_[1] = std::exchange(best_[0], 0.0);
+      turned_ = now;
+    }
+    best_[0] = std::max(best_[0], rate);
+  }
+  [[nodiscard]] double get() const noexcept { return std::max(best_[0], best_[1]); }
+  /// Makes less of what it was.
+  void fade(double by) noexcept { best_ = {by * best_[0], by * best_[1]}; }
+
+private:
+  static constexpr duration remembers = std::chrono::seconds(30);
+
+  std::array<double, 2> best_{};
+  time_point turned_{};
+};
+
 class rate_meter {
 public:
-  /// Rates are measured over so long at least, and the best is remembered once or twice as long as this.
-  static constexpr duration interval = std::chrono::milliseconds(10);
-  static constexpr duration remembers = std::chrono::seconds(30);
+  static constexpr duration interval = std::chrono::milliseconds(10); ///< at least
 
   /// `bytes` more. True: that ends an interval, which also takes `fewest` calls or ten times as long.
   bool add(std::uint64_t bytes, time_point now, std::uint32_t fewest = 1) noexcept {
@@ -22,32 +41,21 @@ public:
     ++calls_;
     const auto passed = now - from_;
     if (passed < interval || (calls_ < fewest && passed < 10 * interval)) return false;
-    if (now - turned_ > remembers) {
-      best_[1] = std::exchange(best_[0], 0.0);
-      turned_ = now;
-    }
     lately_ = static_cast<double>(bytes_) / std::chrono::duration<double>(passed).count();
-    best_[0] = std::max(best_[0], lately_);
     bytes_ = 0;
     calls_ = 0;
     from_ = now;
     return true;
   }
 
-  /// Bytes per second, in the last interval.
+  /// In the last interval.
   [[nodiscard]] double lately() const noexcept { return lately_; }
-  /// Of the last seconds, and of those before.
-  [[nodiscard]] double best() const noexcept { return std::max(best_[0], best_[1]); }
-  /// Makes less of what it was.
-  void fade(double by) noexcept { best_ = {by * best_[0], by * best_[1]}; }
 
 private:
   std::uint64_t bytes_ = 0;
   std::uint32_t calls_ = 0;
   time_point from_{};
   double lately_ = 0;
-  std::array<double, 2> best_{};
-  time_point turned_{};
 };
 
 } // namespace weft::lanes

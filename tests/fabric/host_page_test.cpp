@@ -50,11 +50,21 @@ TEST_CASE("fabrics of one host see each other's traffic, each in an entry of its
   one.board().bulk_sent(now);
   for (int i = 0; i < 4; ++i) one.board().sample(7us, now);
   one.board().weigh(3);
+  one.board().arriving({1000, 2}, {}, now);
+  one.board().arriving({1500, 3}, {1000, 2}, now);
+  other.board().arriving({500, 1}, {}, now);
+  one.board().allow(77);
   const auto at = one.board().own();
   CHECK(other.board().last_seen(now) == now);
   CHECK(other.board().bulk_was_sent(at, now) == now);
   CHECK(other.board().latency_of(at, now).typical == 7us);
   CHECK(other.board().weight_of(at) == 3);
+  const auto all = other.board().all_arriving(now);
+  CHECK(all.sum.rate == 2000);
+  CHECK(all.sum.sources == 4);
+  CHECK(all.first == at);
+  CHECK(all.allowed == 77);
+  CHECK(other.board().all_arriving(now + 1s).sum.rate == 0);
   CHECK(other.board().sample_every(now) < 1ms); // bulk is about, of another one
   const auto users = host_page::look(file.path, host_share::user).value();
   CHECK(users.entries == 2);

@@ -1,0 +1,115 @@
+// What is allowed to the senders of a host, beside realtime traffic there: what its link needs, and no queue.
+#include "lane/budget.hpp"
+#include "lane/ingress.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <numeric>
+#include <vector>
+
+using namespace weft;
+using namespace weft::lanes;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A link into a host on which processes receive from some sources each, as a fluid: what is under way beyond what the
+/// link holds is a queue before it.
+struct host {
+  struct process {
+    process(board_page& page, std::size_t entry, std::size_t count) : board(page, entry), in(board), sources(count) {}
+    host_board board;
+    ingress in;
+    std::vector<ingress::source> sources;
+    std::vector<double> rates = std::vector<double>(sources.size());
+  };
+
+  host(double gbits, duration trip, std::initializer_list<std::size_t> counts)
+      : rate(gbits * 1e9 / 8), round_trip(std::chrono::duration<double>(trip).count()) {
+    page.used = static_cast<std::uint32_t>(counts.size());
+    for (const auto count : counts) processes.emplace_back(page, processes.size(), count);
+  }
+
+  void run(duration length, bool realtime) {
+    constexpr double tick = 1e-3;
+    for (const auto end = now + length; now < end; now += 1ms) {
+      if (realtime) processes.back().board.seen(now);
+      std::vector<double> under_way;
+      for (auto& each : processes) {
+        for (std::size_t i = 0; i < each.sources.size(); ++i) {
+          const auto allowed = each.in.allowance();
+          under_way.push_back(allowed == 0 ? 2e6 : static_cast<double>(std::min<std::uint64_t>(allowed, 2'000'000)));
+        }
+      }
+      const auto all = std::accumulate(under_way.begin(), under_way.end(), 0.0);
+      arrives = std::min(rate, all / round_trip);
+      queue = std::max(all - rate * round_trip, 0.0);
+      std::size_t at = 0;
+      for (auto& each : processes) {
+        for (std::size_t i = 0; i < each.sources.size(); ++i, ++at) {
+          const auto share = arrives * under_way[at] / all;
+          each.rates[i] = 0.98 * each.rates[i] + 0.02 * share;
+          for (auto left = share * tick; left > 0; left -= 16384) {
+            each.in.arrived(each.sources[i], static_cast<std::uint64_t>(std::min(left, 16384.0)), now);
+          }
+        }
+      }
+    }
+  }
+
+  board_page page;
+  double rate;
+  double round_trip;
+  std::deque<process> processes;
+  time_point now = time_point{} + 1h;
+  double arrives = 0;
+  double queue = 0; ///< bytes
+};
+
+} // namespace
+
+TEST_CASE("nobody is limited while there is no realtime traffic") {
+  host in(10, 100us, {4});
+  in.run(1s, false);
+  CHECK_FALSE(in.processes[0].in.limits());
+  CHECK(in.processes[0].in.allowance() == 0);
+  in.run(3s, true);
+  CHECK(in.processes[0].in.limits());
+  in.run(3s, false);
+  CHECK_FALSE(in.processes[0].in.limits());
+}
+
+TEST_CASE("beside realtime traffic the link stays full without a queue, whoever on the host it is for") {
+  for (const double gbits : {2.0, 10.0, 100.0}) {
+    for (const auto& counts : {std::initializer_list<std::size_t>{4}, {1, 1, 1}, {6, 1}}) {
+      CAPTURE(gbits);
+      CAPTURE(counts.size());
+      host in(gbits, 200us, counts);
+      in.run(200ms, false);
+      in.run(6s, true);
+      double used = 0, waits = 0;
+      for (int i = 0; i < 1000; ++i) {
+        in.run(1ms, true);
+        used += in.arrives / in.rate / 1000;
+        waits += in.queue / in.rate / 1000;
+      }
+      CHECK(used > 0.95);
+      CHECK(waits < in.round_trip / 2);
+      std::vector<double> rates;
+      for (const auto& each : in.processes) rates.insert(rates.end(), each.rates.begin(), each.rates.end());
+      const auto [least, most] = std::minmax_element(rates.begin(), rates.end());
+      CHECK(*most < 1.5 * *least);
+    }
+  }
+}
+
+TEST_CASE("a link that became a faster one is found out") {
+  host in(10, 200us, {4});
+  in.run(3s, true);
+  in.rate *= 4;
+  in.run(30s, true);
+  CHECK(in.arrives > 0.9 * in.rate);
+}
