@@ -109,7 +109,7 @@ json simulate(const load& what, double gbits) {
     cluster on(options);
     what.realtime(on);
     if (mixed) what.bulk(on);
-    on.run(300ms); // to learn
+    on.run(600ms); // to learn
     on.run(100ms);
     const auto p99 = static_cast<double>(on.latencies().quantile(0.99).count()) / 1e3;
     const auto p50 = static_cast<double>(on.latencies().quantile(0.5).count()) / 1e3;

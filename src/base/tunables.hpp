@@ -159,7 +159,8 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
     "what the background lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "   \
     "of those at once must still move a slice within stall.default and shard.stall")                                   \
   X(lane_budget, "lane.budget", byte_count, 0_B, 0_B, 1_TiB, "bytes", cold,                                            \
-    "what the transfers of a data thread may have under way at once, over all peers and lanes; 0: it learns")          \
+    "what the transfers of a data thread may have under way at once, over all peers and lanes, whatever receivers "    \
+    "allow; 0: it learns")                                                                                             \
   X(lane_bulk_channels, "lane.bulk.channels", std::uint32_t, 1, 1, 8, "channels", cold,                                \
     "queue pairs or connections that the bulk lane of a link is spread over, where one does not fill the network")     \
   X(lane_realtime_dscp, "lane.realtime.dscp", std::uint32_t, 46, 0, 63, "", cold,                                      \

@@ -68,7 +68,8 @@ public:
   /// realtime traffic all is counted, here or there.
   [[nodiscard]] bool marks(const flight& to, std::uint64_t part) const noexcept {
     return fixed_ != none && to.takes_mark() &&
-           (crowded_ || to.to().limits(now_) || to.unmarked() + part >= std::min(limit_ / 4, most_quantum));
+           (crowded_ || (fixed_ == 0 && to.to().limits(now_)) ||
+            to.unmarked() + part >= std::min(limit_ / 4, most_quantum));
   }
 
   void released(flight& to, std::uint64_t bytes, bool marked, time_point now) noexcept;
@@ -80,10 +81,12 @@ public:
   }
   /// Whether something may be released to it, as far as it alone is concerned.
   [[nodiscard]] bool may_take(const flight& to) const noexcept {
-    return !to.parked() && (!to.far() || to.bytes() < limit_) && to.to().room(now_) > 0;
+    return !to.parked() && (!to.far() || to.bytes() < limit_) && room_for(to) > 0;
   }
-  /// What may be released to it at once.
-  [[nodiscard]] std::uint64_t room_for(const flight& to) const noexcept { return to.to().room(now_); }
+  /// What may be released to it at once: a fixed budget is heeded, and no receiver's word.
+  [[nodiscard]] std::uint64_t room_for(const flight& to) const noexcept {
+    return fixed_ > 0 ? destination::unlimited : to.to().room(now_);
+  }
 
   /// When expire() must be called, as long as the budget holds something back.
   [[nodiscard]] time_point next_due() const noexcept { return expired_at_ + patience / 2; }

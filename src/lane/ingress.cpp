@@ -11,18 +11,21 @@ namespace {
 
 /// Arrivals that make a rate: a few percent of it matter.
 constexpr std::uint32_t fewest_arrivals = 512;
-/// Intervals after which the rate of sources that send what they like is known.
-constexpr std::uint32_t settles = 3;
-/// What it begins with, and does not go beyond: what arrives in so long.
+/// What stays for so many intervals is a rate; beside others on the host for so long, as what they said last may be
+/// from before they were allowed less.
+constexpr std::uint32_t fewest_looks = 3;
+constexpr duration window_of_many = 3 * rate_meter::longest_interval;
+/// What it begins with, and what it goes back to at most: what arrives in so long.
+constexpr duration first_queue = std::chrono::milliseconds(5);
 constexpr duration longest_queue = std::chrono::microseconds(500);
-/// Less under way as long as the rate is at least this part of the best, else more, and much more below that one.
+/// Less under way as long as the rate is at least this part of the best, else more.
 constexpr double kept = 0.98;
-constexpr double lost = 0.96;
-constexpr double largest_step = 0.85;
+/// Below this one a limit is not worth it.
+constexpr double much_lost = 0.5;
+constexpr duration pause = std::chrono::seconds(30);
+constexpr double largest_step = 0.75;
 constexpr double smallest_step = 0.99;
-constexpr double step_back = 1.15;
-constexpr double small_step_back = 1.03;
-constexpr double forgetting = 0.99;
+constexpr double forgetting = 0.97;
 /// What was enough lately is all that is given, and a little: the sources may have less to send than before.
 constexpr double beyond_enough = 1.5;
 constexpr duration enough_lasts = std::chrono::milliseconds(500);
@@ -30,13 +33,19 @@ constexpr double unknown = std::numeric_limits<double>::max();
 /// Less may have become too little without a loss, as when the link became a faster one: that is tried so often.
 constexpr duration probe_every = std::chrono::seconds(5);
 constexpr std::uint32_t probe_lasts = 2; ///< intervals: what is more in one of them only is no more
-constexpr double worth_more = 1.05;
+constexpr double worth_more = 1.1;
 /// What was found is good for so long after it was used last.
 constexpr duration remembers = std::chrono::seconds(10);
 
+double seconds(duration of) noexcept {
+  return std::chrono::duration<double>(of).count();
+}
+
 } // namespace
 
-void ingress::arrived(source& from, std::uint64_t bytes, time_point now) noexcept {
+void ingress::arrived(source& from, std::uint64_t bytes, bool held, time_point now) noexcept {
+  bytes_ += bytes;
+  if (held) held_ += bytes;
   if (from.interval_ != interval_) {
     from.interval_ = interval_;
     ++active_;
@@ -46,6 +55,7 @@ void ingress::arrived(source& from, std::uint64_t bytes, time_point now) noexcep
 
 void ingress::end_interval(time_point now) noexcept {
   ++interval_;
+  const bool held = 2 * std::exchange(held_, 0) >= std::exchange(bytes_, 0);
   const host_board::arrivals own{static_cast<std::uint64_t>(rate_.lately()), std::exchange(active_, 0)};
   board_.arriving(own, std::exchange(told_, own), now);
   const auto all = board_.all_arriving(now);
@@ -53,29 +63,33 @@ void ingress::end_interval(time_point now) noexcept {
   if (!budget::crowded(board_.last_seen(now), now)) {
     allowed_ = 0;
   } else if (all.first == board_.own()) {
-    control(now);
+    control(held, now);
     board_.allow(allowed_);
   } else {
     allowed_ = all.allowed;
   }
 }
 
-void ingress::control(time_point now) noexcept {
+void ingress::control(bool held, time_point now) noexcept {
   const auto rate = static_cast<double>(all_.rate);
   const bool stale = now - tried_at_ > remembers;
   tried_at_ = now;
   if (stale) begin(now);
-  // What others said may be from before this one joined them: a high sum counts once it stays.
-  best_.add(std::min({before_[0], before_[1], rate}), now);
-  before_ = {rate, before_[0]};
-  if (known_ < settles) {
+  if (now < paused_until_) {
     allowed_ = 0;
-    if (++known_ < settles) return;
-    limit_ = most();
+    return;
+  }
+  look_at(rate, now);
+  if (!known_) {
+    allowed_ = 0;
+    if (best_.get() == 0) return;
+    known_ = true;
+    limit_ = best_.get() * seconds(first_queue);
   } else if (probing_ == 0) {
-    step(now);
+    step(held, now);
   } else if (in_probe_ = std::min(in_probe_, rate); --probing_ == 0 && in_probe_ > worth_more * best_before_) {
     limit_ *= 2;
+    best_.add(in_probe_, now);
     enough_.fill(unknown);
     probed_at_ = now - probe_every; // perhaps there is still more
   }
@@ -89,21 +103,32 @@ void ingress::control(time_point now) noexcept {
   allowed_ = static_cast<std::uint64_t>(probing_ > 0 ? 2 * limit_ : limit_);
 }
 
+/// The best rate is one that lasted for a while.
+void ingress::look_at(double rate, time_point now) noexcept {
+  least_ = std::min(least_, rate);
+  disturbed_ |= probing_ > 0;
+  const bool many = all_.sources > told_.sources;
+  if (++looks_ < fewest_looks || (many && now - looks_from_ < window_of_many)) return;
+  if (!disturbed_) best_.add(least_, now);
+  least_ = unknown;
+  looks_from_ = now;
+  looks_ = 0;
+  disturbed_ = false;
+}
+
 void ingress::begin(time_point now) noexcept {
   best_ = {}; // realtime traffic takes a part now
-  before_ = {};
-  known_ = 0;
+  least_ = unknown;
+  looks_from_ = now;
+  looks_ = 0;
+  known_ = disturbed_ = false;
   step_ = largest_step;
   enough_.fill(unknown);
   turned_ = probed_at_ = now;
   probing_ = 0;
 }
 
-double ingress::most() const noexcept {
-  return best_.get() * std::chrono::duration<double>(longest_queue).count();
-}
-
-void ingress::step(time_point now) noexcept {
+void ingress::step(bool held, time_point now) noexcept {
   if (now - turned_ > enough_lasts) {
     enough_[1] = std::exchange(enough_[0], unknown);
     turned_ = now;
@@ -113,13 +138,20 @@ void ingress::step(time_point now) noexcept {
     enough_[0] = std::min(enough_[0], limit_);
     limit_ *= step_;
     step_ = std::max(step_ + smallest_step - 1.0, largest_step);
-  } else {
-    const auto wanted = limit_ * (rate < lost * best_.get() ? step_back : small_step_back);
-    const auto largest = std::min(beyond_enough * std::min(enough_[0], enough_[1]), most());
+  } else if (held && rate < much_lost * best_.get()) {
+    known_ = false; // the way is a long one, or full of what is not bulk: what is under way here makes no queue
+    paused_until_ = now + pause;
+  } else if (held) {
+    // What is lacking where the rate follows from what is under way; if it does not, that was chance, and costs little.
+    const auto wanted = limit_ * best_.get() / rate;
+    const auto known = std::min(enough_[0], enough_[1]);
+    const auto largest = std::max(known < unknown ? beyond_enough * known : 0.0, best_.get() * seconds(longest_queue));
     // With all that is given it does not come back: it never was, or is no more.
     if (limit_ >= largest) best_.fade(forgetting);
     limit_ = std::min(wanted, largest);
-    step_ = smallest_step;
+    step_ = std::min(1.0 - (1.0 - step_) / 2, smallest_step);
+  } else {
+    best_.fade(forgetting); // they have less to send
   }
 }
 

@@ -23,7 +23,8 @@ public:
 
   explicit ingress(host_board& board) noexcept : board_(board) {}
 
-  void arrived(source& from, std::uint64_t bytes, time_point now) noexcept;
+  /// `held`: the source has as much under way as it is allowed.
+  void arrived(source& from, std::uint64_t bytes, bool held, time_point now) noexcept;
   /// Whether sources are to be told, and soon.
   [[nodiscard]] bool limits() const noexcept { return allowed_ > 0; }
   /// Bytes that a source may have under way to here, a multiple of the budget's grain; 0: as many as it likes. Shares
@@ -32,24 +33,30 @@ public:
 
 private:
   void end_interval(time_point now) noexcept;
-  void control(time_point now) noexcept;
+  void control(bool held, time_point now) noexcept;
+  void look_at(double rate, time_point now) noexcept;
   void begin(time_point now) noexcept;
-  void step(time_point now) noexcept;
-  [[nodiscard]] double most() const noexcept;
+  void step(bool held, time_point now) noexcept;
 
   host_board& board_;
   rate_meter rate_;
   std::uint64_t interval_ = 1;
   std::uint64_t active_ = 0;  ///< sources in this interval
+  std::uint64_t bytes_ = 0;   ///< in it
+  std::uint64_t held_ = 0;    ///< of these, from sources that were held
   host_board::arrivals told_; ///< to the board, last
   host_board::arrivals all_;  ///< on the host
   std::uint64_t allowed_ = 0; ///< to them together; 0: as much as they like
 
   // Of the one that tries it.
   time_point tried_at_{};
-  std::array<double, 2> before_{}; ///< the rate of all in the last two intervals
-  best_rate best_;                 ///< of all, beside realtime traffic
-  std::uint32_t known_ = 0;        ///< intervals since that began
+  double least_ = 0; ///< rate of all in this window
+  time_point looks_from_{};
+  std::uint32_t looks_ = 0;
+  bool disturbed_ = false;    ///< by a probe
+  best_rate best_;            ///< of all, beside realtime traffic
+  time_point paused_until_{}; ///< a limit cost too much
+  bool known_ = false;        ///< it is
   double limit_ = 0;
   double step_ = 1.0;              ///< the next one down: larger with each that cost nothing
   std::array<double, 2> enough_{}; ///< the least limits that cost nothing: lately, and in the time before

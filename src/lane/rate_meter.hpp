@@ -34,13 +34,14 @@ private:
 class rate_meter {
 public:
   static constexpr duration interval = std::chrono::milliseconds(10); ///< at least
+  static constexpr duration longest_interval = 10 * interval;         ///< while something comes
 
   /// `bytes` more. True: that ends an interval, which also takes `fewest` calls or ten times as long.
   bool add(std::uint64_t bytes, time_point now, std::uint32_t fewest = 1) noexcept {
     bytes_ += bytes;
     ++calls_;
     const auto passed = now - from_;
-    if (passed < interval || (calls_ < fewest && passed < 10 * interval)) return false;
+    if (passed < interval || (calls_ < fewest && passed < longest_interval)) return false;
     lately_ = static_cast<double>(bytes_) / std::chrono::duration<double>(passed).count();
     bytes_ = 0;
     calls_ = 0;

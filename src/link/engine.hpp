@@ -268,7 +268,7 @@ private:
   void make_ready(operation& op);
   std::uint64_t send_slices(lane_state& on, std::uint64_t quantum);
   void wake_lanes();
-  void came(std::uint64_t bytes) noexcept;
+  void came(const wire::frame_header& of, std::uint64_t bytes) noexcept;
   std::uint32_t send_part(channel_state& over, departure next, std::uint64_t room);
   void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);
   [[nodiscard]] bool is_leaving(operation& op, std::uint32_t index) noexcept;

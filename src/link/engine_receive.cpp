@@ -73,12 +73,13 @@ std::size_t engine::slice_space(wire::place at, std::span<iovec> out) {
 }
 
 /// Whether or not somebody wants it: it has used the way.
-void engine::came(std::uint64_t bytes) noexcept {
-  if (!carries_realtime()) rail_.coming_in().arrived(from_peer_, bytes, now_);
+void engine::came(const wire::frame_header& of, std::uint64_t bytes) noexcept {
+  if (carries_realtime()) return;
+  rail_.coming_in().arrived(from_peer_, bytes, (of.flags & wire::flag_held) != 0, now_);
 }
 
 void engine::slice_grew(wire::place at, std::size_t bytes) {
-  came(bytes);
+  came(channel_of(at).incoming.header, bytes);
   auto& arriving = channel_of(at).incoming;
   // Checked in pieces as they arrive, while the cache still holds them.
   if (arriving.into != nullptr && arriving.into->terms.verify == verify_mode::slice) {
@@ -96,7 +97,7 @@ void engine::slice_grew(wire::place at, std::size_t bytes) {
 
 void engine::slice_landed(wire::place at, const wire::frame_header& header) {
   if (!slice_may_come(channel_of(at), header)) return;
-  came(header.body_length);
+  came(header, header.body_length);
   auto* op = receiving(header);
   if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header, 0, true))) {
     return broken("slice record does not fit its transfer");

@@ -114,23 +114,26 @@ std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64
   auto& out = *op.out;
   const auto length = op.slices.length_of(next.index);
   path::slice_part part{next.done, length - next.done};
-  room = std::min(room, rail_.under_way().room_for(over.under_way));
+  const auto allowed = rail_.under_way().room_for(over.under_way);
+  room = std::min(room, allowed);
   if (part.length > room) {
     const auto less = std::max<std::uint64_t>(room - room % lanes::budget::grain, lanes::budget::grain);
     part.length = static_cast<std::uint32_t>(std::min<std::uint64_t>(part.length, less));
   }
   const bool whole = part.end() == length;
+  const bool held = allowed - part.length < lanes::budget::grain;
   const bool marked = rail_.under_way().marks(over.under_way, part.length);
   const bool checked = op.terms.verify == verify_mode::slice;
-  wire::frame_header header{
-      .type = wire::frame_type::slice,
-      .flags = static_cast<std::uint16_t>((checked ? wire::flag_body_crc : 0) | (marked ? wire::flag_tell : 0)),
-      .body_length = length,
-      .epoch = over.channel->epoch(),
-      .received = received_,
-      .index = next.index,
-      .transfer = op.id,
-      .offset = op.slices.offset(next.index)};
+  wire::frame_header header{.type = wire::frame_type::slice,
+                            .flags = static_cast<std::uint16_t>((checked ? wire::flag_body_crc : 0) |
+                                                                (marked ? wire::flag_tell : 0) |
+                                                                (held ? wire::flag_held : 0)),
+                            .body_length = length,
+                            .epoch = over.channel->epoch(),
+                            .received = received_,
+                            .index = next.index,
+                            .transfer = op.id,
+                            .offset = op.slices.offset(next.index)};
   if (checked && out.crcs.empty()) next.crc = crc_of(out.pieces, header.offset + part.from, part.length, next.crc);
   if (checked) header.body_crc = out.crcs.empty() ? next.crc : out.crcs[next.index];
   const auto taken = over.channel->post_slice(header, part, out.pieces, out.granted);

@@ -80,7 +80,7 @@ result<frame_header> decode(std::span<const std::byte, header_size> bytes) {
                  fmt::format("peer speaks version {}, this is version {}", raw.version, version));
   }
   if (!is_known(raw.type)) return error(errc::protocol_error, fmt::format("unknown frame type {}", raw.type));
-  if ((raw.flags & ~(flag_body_crc | flag_tell)) != 0) {
+  if ((raw.flags & ~(flag_body_crc | flag_tell | flag_held)) != 0) {
     return error(errc::protocol_error, fmt::format("unknown frame flags {:#x}", raw.flags));
   }
   const auto type = static_cast<frame_type>(raw.type);

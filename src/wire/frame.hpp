@@ -56,6 +56,8 @@ enum class frame_type : std::uint8_t {
 inline constexpr std::uint16_t flag_body_crc = 1;
 /// On any frame of a stream: its receiver says `landed` once it has come.
 inline constexpr std::uint16_t flag_tell = 2;
+/// On a slice: its sender has as much under way now as its receiver allows.
+inline constexpr std::uint16_t flag_held = 4;
 
 /// Offsets in the encoded header are those of the members, in order, without padding; the last four bytes are the
 /// CRC32C of the sixty before.

@@ -174,14 +174,16 @@ std::uint64_t cluster::flow::send(std::uint64_t quantum) {
     of.rail.released(under_way, part, marked);
     front.left -= part;
     total += part;
-    owner.part_leaves(*this, static_cast<std::uint32_t>(part), part == slice_left, front.left == 0,
+    const bool held = of.rail.under_way().room_for(under_way) < lanes::budget::grain;
+    owner.part_leaves(*this, static_cast<std::uint32_t>(part), held, part == slice_left, front.left == 0,
                       marked ? under_way.marks() : 0);
     if (front.left == 0) chunks.pop_front();
   }
   return total;
 }
 
-void cluster::part_leaves(flow& from, std::uint32_t bytes, bool ends_slice, bool ends_chunk, std::uint64_t marks) {
+void cluster::part_leaves(flow& from, std::uint32_t bytes, bool held, bool ends_slice, bool ends_chunk,
+                          std::uint64_t marks) {
   nodes_[from.from]->bulk_out += bytes;
   const auto puller = from.chunks.front().puller;
   while (bytes > 0) {
@@ -190,6 +192,7 @@ void cluster::part_leaves(flow& from, std::uint32_t bytes, bool ends_slice, bool
     send({.what = kind::segment,
           .ends_chunk = ends_chunk && bytes == 0,
           .ends_slice = ends_slice && bytes == 0,
+          .held = held,
           .from = from.from,
           .to = from.to,
           .of = puller,
@@ -222,7 +225,7 @@ void cluster::handle(event& what) {
   switch (what.what) {
     case kind::segment:
       here.bulk_in += what.bytes;
-      here.rail.coming_in().arrived(here.sources[what.from], what.bytes, now_);
+      here.rail.coming_in().arrived(here.sources[what.from], what.bytes, what.held, now_);
       if (what.marks > 0 && !here.silent) {
         send({.what = kind::landed, .from = what.to, .to = what.from, .bytes = control_bytes, .marks = what.marks});
       }

@@ -72,6 +72,7 @@ private:
     bool inside = false;     ///< it has come through the link of `to`
     bool ends_chunk = false; ///< segment
     bool ends_slice = false; ///< segment
+    bool held = false;       ///< segment: its sender has as much under way as is allowed
     std::uint32_t from = 0;  ///< a node
     std::uint32_t to = 0;    ///< a node
     std::uint32_t of = 0;    ///< the puller or the asker
@@ -92,7 +93,7 @@ private:
   void handle(event& what);
   void want_chunk(std::uint32_t puller);
   void send_urgent(event what);
-  void part_leaves(flow& from, std::uint32_t bytes, bool ends_slice, bool ends_chunk, std::uint64_t marks);
+  void part_leaves(flow& from, std::uint32_t bytes, bool held, bool ends_slice, bool ends_chunk, std::uint64_t marks);
   void pump(std::uint32_t at);
 
   const cluster_options options_;

@@ -90,7 +90,7 @@ TEST_CASE("a whole header of another version, type, flag or length is refused by
     CAPTURE(type);
     CHECK(decode(header_of(resealed(5, type, 1))).error() == errc::protocol_error);
   }
-  CHECK(decode(header_of(resealed(6, 4, 2))).error() == errc::protocol_error);
+  CHECK(decode(header_of(resealed(6, 8, 2))).error() == errc::protocol_error);
   CHECK(decode(header_of(resealed(8, largest_message, 4))).has_value());
   CHECK(decode(header_of(resealed(8, largest_message + 1, 4))).error() == errc::protocol_error);
 }
