@@ -34,6 +34,8 @@ constexpr double unknown = std::numeric_limits<double>::max();
 constexpr duration probe_every = std::chrono::seconds(5);
 constexpr std::uint32_t probe_lasts = 2; ///< intervals: what is more in one of them only is no more
 constexpr double worth_more = 1.1;
+/// One source alone keeps its own way short; several are some for so long.
+constexpr duration many_last = std::chrono::seconds(1);
 /// What was found is good for so long after it was used last.
 constexpr duration remembers = std::chrono::seconds(10);
 
@@ -60,7 +62,8 @@ void ingress::end_interval(time_point now) noexcept {
   board_.arriving(own, std::exchange(told_, own), now);
   const auto all = board_.all_arriving(now);
   all_ = all.sum;
-  if (!budget::crowded(board_.last_seen(now), now)) {
+  if (all_.sources > 1) many_at_ = now;
+  if (!budget::crowded(board_.last_seen(now), now) || now - many_at_ > many_last) {
     allowed_ = 0;
   } else if (all.first == board_.own()) {
     control(held, now);

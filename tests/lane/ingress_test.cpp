@@ -120,3 +120,9 @@ TEST_CASE("a long way does not make the link idle") {
   in.run(10s, true);
   CHECK(in.arrives > 0.9 * in.rate);
 }
+
+TEST_CASE("one sender alone is told nothing") {
+  host in(10, 200us, {1});
+  in.run(5s, true);
+  CHECK_FALSE(in.processes[0].in.limits());
+}

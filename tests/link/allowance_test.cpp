@@ -85,6 +85,7 @@ TEST_CASE("beside realtime traffic here a receiver says what it allows, soon, an
   end.engine_.accept_write(theirs, end.pieces(16 * slice), end.owner());
   end.settle();
   std::fill(end.memory.begin(), end.memory.end(), std::byte{1});
+  end.board.arriving({0, 1}, {}, end.now); // another thread of this fabric has a sender too
   for (std::uint32_t i = 0; i < 8; ++i) {
     if (crowded) end.board.seen(end.now);
     end.hear_slice(theirs, i, false);
