@@ -34,8 +34,8 @@ constexpr double unknown = std::numeric_limits<double>::max();
 constexpr duration probe_every = std::chrono::seconds(5);
 constexpr std::uint32_t probe_lasts = 2; ///< intervals: what is more in one of them only is no more
 constexpr double worth_more = 1.1;
-/// One source alone keeps its own way short; several are some for so long.
-constexpr duration many_last = std::chrono::seconds(1);
+/// One source alone keeps its own way short; several are those that were for so many intervals.
+constexpr std::uint32_t surely_several = 5;
 /// What was found is good for so long after it was used last.
 constexpr duration remembers = std::chrono::seconds(10);
 
@@ -62,8 +62,9 @@ void ingress::end_interval(time_point now) noexcept {
   board_.arriving(own, std::exchange(told_, own), now);
   const auto all = board_.all_arriving(now);
   all_ = all.sum;
-  if (all_.sources > 1) many_at_ = now;
-  if (!budget::crowded(board_.last_seen(now), now) || now - many_at_ > many_last) {
+  several_ = all_.sources > 1 ? std::min(several_ + 1, surely_several) : std::max(several_, 1U) - 1;
+  are_several_ = several_ == surely_several || (are_several_ && several_ > 0);
+  if (!budget::crowded(board_.last_seen(now), now) || !are_several_) {
     allowed_ = 0;
   } else if (all.first == board_.own()) {
     control(held, now);

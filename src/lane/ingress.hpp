@@ -46,7 +46,8 @@ private:
   std::uint64_t held_ = 0;    ///< of these, from sources that were held
   host_board::arrivals told_; ///< to the board, last
   host_board::arrivals all_;  ///< on the host
-  time_point many_at_{};      ///< when they were several sources, last
+  std::uint32_t several_ = 0; ///< intervals with several sources, more than without
+  bool are_several_ = false;
   std::uint64_t allowed_ = 0; ///< to them together; 0: as much as they like
 
   // Of the one that tries it.

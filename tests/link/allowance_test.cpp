@@ -86,7 +86,7 @@ TEST_CASE("beside realtime traffic here a receiver says what it allows, soon, an
   end.settle();
   std::fill(end.memory.begin(), end.memory.end(), std::byte{1});
   end.board.arriving({0, 1}, {}, end.now); // another thread of this fabric has a sender too
-  for (std::uint32_t i = 0; i < 8; ++i) {
+  for (std::uint32_t i = 0; i < 14; ++i) {
     if (crowded) end.board.seen(end.now);
     end.hear_slice(theirs, i, false);
     end.advance(150ms); // an interval: three of them tell the rate
