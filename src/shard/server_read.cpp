@@ -19,20 +19,17 @@ block_range around(const manifest& of, std::uint64_t offset, std::uint64_t lengt
   return {offset / block_size * block_size, std::min(of.size, (end + block_size - 1) / block_size * block_size)};
 }
 
-void refuse_length(const fabrics::call& begun, std::uint64_t most) {
-  begun.fail(
-      error(errc::too_large, fmt::format("a read of {} bytes; this server lends at most {} at once, in whole blocks",
-                                         begun.terms().length, most)));
-}
-
 } // namespace
 
 void server_core::read(const fabrics::call& begun, const command& asked) {
   const auto length = begun.terms().length;
-  if (length == 0 || length > read_pool_->most()) return refuse_length(begun, read_pool_->most());
-  // Ragged ends are read with their whole blocks.
+  // Ragged ends are read with their whole blocks. No overflow: the engine bounds the length of what it takes.
   const auto needed = block_count(asked.offset % block_size + length) * block_size;
-  if (needed > read_pool_->most()) return refuse_length(begun, read_pool_->most());
+  if (length == 0 || needed > read_pool_->most()) {
+    return begun.fail(
+        error(errc::too_large, fmt::format("a read of {} bytes; this server lends at most {} at once, in whole blocks",
+                                           length, read_pool_->most())));
+  }
   read_pool_->acquire(begun.side(), needed, [self = shared_from_this(), begun, asked](auto lease) {
     self->on_disk(begun, [begun, asked, lease = std::move(lease)](server_core& server) mutable {
       server.read_into(begun, asked, std::move(lease));
