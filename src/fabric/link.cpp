@@ -6,6 +6,7 @@
 #include "fabric/submit.hpp"
 
 #include <algorithm>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -14,14 +15,20 @@ namespace {
 
 using namespace fabrics;
 
+/// Of a transfer's pieces, those that one operation moves.
+struct part_range {
+  std::size_t first = 0;     ///< in the caller's list
+  std::uint64_t skipped = 0; ///< bytes of that one which another operation moves
+  std::uint64_t pieces = 0;
+  std::uint64_t length = 0;
+};
+
 /// The operations of one transfer: all but very long ones, and very long lists of pieces, need one.
 struct part_of_transfer {
   region_access access;
   memory::piece_list local;
   std::vector<run> local_runs = {}; ///< how many it has decides whether a grant can name it
-  std::size_t first = 0;            ///< of its pieces, in the caller's list
-  std::uint64_t skipped = 0;        ///< bytes of that one which are of earlier parts
-  std::uint64_t pieces = 0;
+  part_range moves = {};
 };
 
 /// Cuts a list of pieces into operations of at most most_runs runs, most_pieces pieces and most_bytes bytes each.
@@ -46,28 +53,31 @@ result<std::vector<part_of_transfer>> cut(std::span<const piece> pieces, const r
     for (std::uint64_t done = 0;;) {
       // A piece may need a run of its own: a part is full when that would not fit.
       const bool full = parts.back().access.runs.size() == most_runs || parts.back().local_runs.size() == most_runs ||
-                        parts.back().pieces == most_pieces || parts.back().local.length() == most_bytes;
+                        parts.back().moves.pieces == most_pieces || parts.back().local.length() == most_bytes;
       if (full) {
         parts.emplace_back().access.region = remote.id;
-        parts.back().first = i;
-        parts.back().skipped = done;
+        parts.back().moves.first = i;
+        parts.back().moves.skipped = done;
       }
       auto& part = parts.back();
       const auto length = std::min(each.length - done, most_bytes - part.local.length());
       append(part.access.runs, remote.offset + each.remote_offset + done, length);
       append(part.local_runs, local.offset + each.local_offset + done, length);
       part.local.add(bytes.subspan(each.local_offset + done, length), local.owner.get());
-      ++part.pieces;
+      ++part.moves.pieces;
       done += length;
       if (done == each.length) break;
     }
   }
-  for (auto& part : parts) part.local.keep(local.owner);
+  for (auto& part : parts) {
+    part.local.keep(local.owner);
+    part.moves.length = part.local.length();
+  }
   return parts;
 }
 
 /// Completes a transfer when all its operations have: the first error counts.
-class transfer_end {
+class transfer_end : public std::enable_shared_from_this<transfer_end> {
 public:
   transfer_end(handler_of<transfer_result> handler, worker& thread, verify_mode verified)
       : done_(std::move(handler), thread) {
@@ -79,21 +89,19 @@ public:
   /// It will have so many operations.
   void expect(std::size_t operations) noexcept { left_ = operations; }
 
+  /// And one more, which `begin` starts once those have ended well.
+  void expect_behind(const part_range& last, std::function<void(std::shared_ptr<transfer_end>)> begin) {
+    last_ = last;
+    begin_last_ = std::move(begin);
+  }
+
   /// With a status for each piece: their lengths, in order.
   void tell_pieces(const std::vector<piece>& pieces) {
     sum_.pieces.resize(pieces.size());
     for (const auto& each : pieces) lengths_.push_back(each.length);
   }
 
-  /// Of the transfer's pieces, those that one operation moves.
-  struct range {
-    std::size_t first = 0;
-    std::uint64_t skipped = 0; ///< bytes of the first one that another operation moves
-    std::uint64_t pieces = 0;
-    std::uint64_t length = 0;
-  };
-
-  void ended(links::outcome&& part, const range& of) {
+  void ended(links::outcome&& part, const part_range& of) {
     if (part.code && !lengths_.empty()) tell_verified(part, of);
     sum_.bytes += part.bytes;
     sum_.resent += part.resent;
@@ -101,7 +109,11 @@ public:
       code_ = part.code;
       sum_.where = std::move(part.where);
     }
-    if (--left_ == 0) done_(code_, std::move(sum_));
+    if (--left_ > 0) return;
+    const auto begin_last = std::exchange(begin_last_, nullptr);
+    if (begin_last == nullptr) return done_(code_, std::move(sum_));
+    left_ = 1;
+    code_ ? ended({.code = code_}, last_) : begin_last(shared_from_this());
   }
 
   /// It has none.
@@ -113,7 +125,7 @@ public:
 
 private:
   /// A piece is whole when every slice that has bytes of it is.
-  void tell_verified(const links::outcome& part, const range& of) {
+  void tell_verified(const links::outcome& part, const part_range& of) {
     const auto verified = [&part](std::uint64_t from, std::uint64_t to) {
       if (part.slice_size == 0) return false; // it never began
       for (auto slice = from / part.slice_size; slice * part.slice_size < to; ++slice) {
@@ -135,6 +147,8 @@ private:
   std::vector<std::uint64_t> lengths_; ///< of the pieces, when each is to be told of
   error_code code_;
   std::size_t left_ = 0; ///< of its operations, those that have not ended
+  part_range last_;
+  std::function<void(std::shared_ptr<transfer_end>)> begin_last_; ///< null: none waits for the others
 };
 
 } // namespace
@@ -200,24 +214,18 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
   auto parts = cut(pieces, local, remote, limits.operations_bytes.value());
   if (options.notify.size() > most_notify)
     parts = error(errc::too_large, fmt::format("notify: at most {} bytes", most_notify));
-  if (parts && parts->size() > 1 && !options.notify.empty()) {
-    parts = error(errc::too_large, fmt::format("a transfer of {} operations cannot notify: send a request when it is "
-                                               "complete, or let operations.bytes be larger, or the list shorter",
-                                               parts->size()));
-  }
   if (!parts) return end->refuse(parts.error());
   std::uint64_t bytes = 0;
   for (const auto& each : pieces) bytes += each.length;
   options.lane = core_->fabric().lane_for(options.lane, bytes);
   const auto deadline = deadline_of(options.deadline, limits);
-  end->expect(parts->size());
   const auto ids = connect_slot(end->slot(), core_, options.lane, parts->size());
-  for (std::size_t i = 0; i < parts->size(); ++i) {
-    auto& part = (*parts)[i];
-    part.access.notify = options.notify;
+  const auto begin = [weak = std::weak_ptr(core_), way, verify, options, deadline,
+                      ids](part_of_transfer& part, std::size_t number, const std::shared_ptr<transfer_end>& of) {
+    const auto core = weak.lock();
+    if (!core) return of->ended({.code = errc::closed}, part.moves);
     const auto payload = encode(part.access);
-    const transfer_end::range of{part.first, part.skipped, part.pieces, part.local.length()};
-    submit(core_,
+    submit(core,
            {.kind = way == direction::write ? wire::operation_kind::write : wire::operation_kind::read,
             .service = static_cast<std::uint16_t>(service_id::regions),
             .carries = options.lane,
@@ -226,11 +234,23 @@ void link::start_transfer(direction way, std::vector<piece> pieces, region_view 
             .pieces = std::move(part.local),
             .deadline = deadline,
             .by_deadline = options.deadline.has_value(),
-            .stall = options.stall.value_or(limits.stall_default),
-            .wait_when_full = i > 0 || options.when_full == when_full::wait,
+            .stall = options.stall.value_or(core->fabric().limits().stall_default),
+            .wait_when_full = number > 0 || options.when_full == when_full::wait,
             .keep_progress = options.piece_status},
-           on_end([end, of](links::outcome&& ended) { end->ended(std::move(ended), of); }), place_of(ids, i));
+           on_end([of, moves = part.moves](links::outcome&& ended) { of->ended(std::move(ended), moves); }),
+           place_of(ids, number));
+  };
+  auto at_once = parts->size();
+  parts->back().access.notify = options.notify;
+  if (!options.notify.empty() && at_once > 1) {
+    // The words come behind all of the data.
+    const auto last = std::make_shared<part_of_transfer>(std::move(parts->back()));
+    end->expect_behind(last->moves, [begin, last, number = --at_once](const std::shared_ptr<transfer_end>& of) {
+      begin(*last, number, of);
+    });
   }
+  end->expect(at_once);
+  for (std::size_t i = 0; i < at_once; ++i) begin((*parts)[i], i, end);
 }
 
 void link::start_request(std::span<const std::byte> payload, request_options options, handler_of<response> handler) {

@@ -309,8 +309,24 @@ TEST_CASE_TEMPLATE("what is longer than operations.bytes goes in several operati
   CHECK(read.bytes == size);
   CHECK(read.pieces == std::vector<error_code>(3));
   CHECK(has_pattern(back.bytes(), 5));
-  const auto words = bytes_of("words");
-  auto [code, refused] = soon(with.link.write(local, remote.all(), {.notify = {words.begin(), words.end()}}, outcome));
-  CHECK(code == errc::too_large);
-  CHECK(refused.where.find("operations.bytes") != std::string::npos);
+}
+
+TEST_CASE_TEMPLATE("words come behind the last of several operations, and only if all went well", Kind, in_threads,
+                   in_processes) {
+  constexpr std::size_t size = (3 << 20) + 100;
+  const settings small = {{"operations.bytes", "1MiB"}};
+  rig<Kind> with({.size = size, .values = small}, small);
+  auto local = with.filled(size, 6);
+  const auto bytes = bytes_of("words");
+  const transfer_options telling = {.notify = {bytes.begin(), bytes.end()}, .piece_status = true};
+  const std::vector<piece> pieces = {{0, 0, 2 << 20}, {2 << 20, 2 << 20, size - (2 << 20)}};
+  const auto [denied, what] = soon(with.link.write(local, with.open("source").all(), pieces, telling, outcome));
+  CHECK(denied == errc::permission_denied);
+  CHECK(what.pieces == std::vector<error_code>(2, errc::permission_denied));
+  CHECK(with.ask("notes").empty());
+  const auto written = soon(with.link.write(local, with.open("target").all(), pieces, telling, asio::use_future));
+  CHECK(written.bytes == size);
+  CHECK(written.pieces == std::vector<error_code>(2));
+  CHECK(with.ask("notes") == "target words\n");
+  CHECK(with.ask(crc_command("target", 0, size)) == checksum(local.bytes()));
 }
