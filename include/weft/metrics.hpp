@@ -6,6 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace weft {
 
@@ -25,7 +27,7 @@ struct lane_metrics {
   }
 };
 
-/// What the transfers of all data threads have under way. It follows the network, see the README.
+/// What the transfers of all data threads have under way on a rail. It follows the network, see the README.
 struct budget_metrics {
   std::uint64_t limit = 0;     ///< bytes that may be, now
   std::uint64_t under_way = 0; ///< bytes that are, now
@@ -39,11 +41,18 @@ struct wait_metrics {
   std::uint64_t channel = 0; ///< it was full, or the peer had not taken enough
 };
 
+/// Of one rail, which channels of the fabric go or went over.
+struct rail_metrics {
+  std::string name; ///< of its network interface
+  budget_metrics budget = {};
+  wait_metrics waits = {};
+};
+
 /// All count from the start of the fabric.
 struct metrics {
   std::array<lane_metrics, lane_count> lanes = {}; ///< by lane
-  budget_metrics budget = {};
-  wait_metrics waits = {};
+  std::vector<rail_metrics> rails = {};
+  bool crowded = false;         ///< realtime traffic was about in the last second, on any rail that this host knows of
   std::uint64_t links = 0;      ///< alive now
   std::uint64_t operations = 0; ///< outstanding now
   std::uint64_t slices_resent = 0;

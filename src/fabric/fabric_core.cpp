@@ -37,7 +37,7 @@ std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, 
 
 fabric_core::fabric_core(const config& settings)
     : limits_(settings.values()), live_(limits_), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
-      host_(limits_.host_share), realtime_limit_(limits_.lane_realtime_limit.value()),
+      host_(limits_.host_share), rails_(host_.board()), realtime_limit_(limits_.lane_realtime_limit.value()),
       realtime_({settings.get("threads.name").value() + "-realtime", limits_.threads_realtime_cpus,
                  limits_.threads_realtime_priority, limits_.threads_realtime_nice, true},
                 limits_, host_.board()),
@@ -432,18 +432,23 @@ metrics fabric_core::snapshot() const {
     const std::lock_guard lock(mutex_);
     sum = ended_;
   }
-  for (const auto& thread : data_) {
-    const auto budget = thread->budget();
-    sum.budget.limit += budget.limit;
-    sum.budget.under_way += budget.under_way;
-    const auto& waits = thread->rail().waits();
-    sum.waits.budget += waits.budget;
-    sum.waits.limit += waits.limit;
-    sum.waits.channel += waits.channel;
-  }
-  sum.realtime_demoted = demoted_;
   const auto now = clock::now();
-  sum.budget.crowded = lanes::budget::crowded(host_.board().last_seen(now), now);
+  for (const auto* each : rails_.known()) {
+    rail_metrics on{.name = each->name};
+    for (const auto& thread : data_) {
+      const auto state = thread->state_of(*each);
+      on.budget.limit += state.budget.limit;
+      on.budget.under_way += state.budget.bytes;
+      on.waits.budget += state.waits_for_budget;
+      on.waits.limit += state.waits_for_limit;
+      on.waits.channel += state.waits_for_channel;
+    }
+    const lanes::host_board board(host_.board(), each->slot);
+    on.budget.crowded = lanes::budget::crowded(board.last_seen(now), now);
+    sum.rails.push_back(std::move(on));
+  }
+  sum.crowded = lanes::budget::crowded(host_.board().last_seen_anywhere(now), now);
+  sum.realtime_demoted = demoted_;
   for (const auto& link : live) {
     sum.links += link->alive() ? 1 : 0;
     link->add_counters_to(sum);
@@ -467,9 +472,9 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
     const auto limit = wanted.lane_realtime_limit.value();
     if (realtime_limit_.exchange(limit) != limit) realtime_bucket_.forgive();
     const auto tell = [&wanted](worker& thread) {
-      thread.post([&thread, chosen = lanes::policies_of(wanted)] {
+      thread.post([&thread, wanted] {
         thread.begin();
-        thread.rail().set(chosen);
+        thread.set(wanted);
         thread.end();
       });
     };

@@ -47,6 +47,7 @@ public:
   [[nodiscard]] worker& data_of(const id128& session) noexcept { return *data_[session.low % data_.size()]; }
   [[nodiscard]] worker& realtime() noexcept { return realtime_; }
   [[nodiscard]] worker& worker_of(lane on) noexcept { return on == lane::realtime ? realtime_ : data(); }
+  [[nodiscard]] class rails& rails() noexcept { return rails_; }
   /// Null without a rail that has an RDMA device.
   [[nodiscard]] class rdma* rdma() noexcept { return rdma_.get(); }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
@@ -129,6 +130,7 @@ private:
   const id128 incarnation_;
   std::string address_;
   host_page host_;
+  fabrics::rails rails_;
   lanes::token_bucket realtime_bucket_;
   std::atomic<std::uint64_t> realtime_limit_; ///< of it, bytes per second
   std::atomic<std::uint64_t> demoted_ = 0;    ///< operations that it sent to the standard lane

@@ -149,8 +149,8 @@ result<page_users> host_page::look(const std::string& path, host_share with) {
     for (std::size_t i = 0; i < board.size(); ++i) {
       if (!is_locked(*file, offset_of(i))) continue;
       ++users.entries;
-      users.realtime += now - board.last_seen(i, now) < lately ? 1 : 0;
-      users.bulk += now - board.bulk_was_sent(i, now) < lately ? 1 : 0;
+      users.realtime += now - board.last_seen_anywhere(i, now) < lately ? 1 : 0;
+      users.bulk += now - board.bulk_was_sent_anywhere(i, now) < lately ? 1 : 0;
     }
   }
   ::munmap(page, sizeof(board_page));

@@ -84,13 +84,14 @@ void link_core::adopt_queue_pair(wire::place at, std::uint32_t epoch,
               connections->dispose(std::move(used), thread, std::move(done));
             },
             self->fabric_->limits());
-        side.adopt(at, channel, [self, at, epoch, channel, connections, endpoint] {
-          self->fabric_->log().debug("{}: {} goes over rail {} to {} (channel {}, queue pair {})", self->peer(),
-                                     to_text(at), endpoint->shared->on().name, endpoint->peer_address, epoch,
-                                     endpoint->pair->qp_num);
-          channel->attach();
-          connections->confirm(*endpoint);
-        });
+        side.adopt(at, channel, endpoint->shared->on().addresses.front(),
+                   [self, at, epoch, channel, connections, endpoint] {
+                     self->fabric_->log().debug("{}: {} goes over rail {} to {} (channel {}, queue pair {})",
+                                                self->peer(), to_text(at), endpoint->shared->on().name,
+                                                endpoint->peer_address, epoch, endpoint->pair->qp_num);
+                     channel->attach();
+                     connections->confirm(*endpoint);
+                   });
       });
 }
 

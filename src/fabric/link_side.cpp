@@ -12,7 +12,7 @@
 namespace weft::fabrics {
 
 link_side::link_side(worker& on, link_core& core, const tunables& limits, std::span<const lane> lanes, bool dialled)
-    : worker_(on), core_(core), engine_(*this, on.rail(), limits, lanes, dialled), timer_(on.context()) {}
+    : worker_(on), core_(core), engine_(*this, on.coming_in(), limits, lanes, dialled), timer_(on.context()) {}
 
 std::shared_ptr<link_side> link_side::self() {
   return {core_.shared_from_this(), this};
@@ -21,16 +21,20 @@ std::shared_ptr<link_side> link_side::self() {
 void link_side::adopt_connection(boost::asio::ip::tcp::socket connected, wire::place at, std::uint32_t epoch,
                                  bool answer) {
   path::tcp::mark(connected, lanes::marks_of(core_.fabric().limits(), at.carries));
+  error_code gone; // then its address does not matter
+  const auto local = connected.local_endpoint(gone).address();
   const auto channel = std::make_shared<path::tcp::channel>(std::move(connected), at, epoch, engine_, *this);
   if (answer) std::ignore = channel->post_message({.type = wire::frame_type::channel_answer, .epoch = epoch}, {});
-  adopt(at, channel, [channel] { channel->start(); });
+  adopt(at, channel, local, [channel] { channel->start(); });
 }
 
-void link_side::adopt(wire::place at, channel_pointer opened, std::function<void()> start) {
+void link_side::adopt(wire::place at, channel_pointer opened, const boost::asio::ip::address& local,
+                      std::function<void()> start) {
   if (ended_) return discard(at, std::move(opened));
   auto& here = of(at);
   discard_next(at);
   here.next = std::move(opened);
+  here.over = &core_.fabric().rails().of(local);
   here.start = std::move(start);
   // The peer opened a newer one: it has given up the one of now.
   if (here.up) take_down(at, std::nullopt);
@@ -47,7 +51,7 @@ void link_side::bring_up(wire::place at) {
   if (!here.next || ended_) return;
   here.up = std::exchange(here.next, nullptr);
   worker_.channel_opened();
-  engine_.channel_up(at, *here.up);
+  engine_.channel_up(at, *here.up, worker_.scheduler_of(*here.over));
   std::exchange(here.start, nullptr)();
 }
 

@@ -43,8 +43,10 @@ public:
 
   /// A connection that is a channel. The accepting end answers the greeting on it first.
   void adopt_connection(boost::asio::ip::tcp::socket connected, wire::place at, std::uint32_t epoch, bool answer);
-  /// Takes over a channel, as soon as its predecessor is fenced; then `start` is called.
-  void adopt(wire::place at, std::shared_ptr<path::channel> opened, std::function<void()> start);
+  /// Takes over a channel, as soon as its predecessor is fenced; then `start` is called. `local`: its address at this
+  /// end.
+  void adopt(wire::place at, std::shared_ptr<path::channel> opened, const boost::asio::ip::address& local,
+             std::function<void()> start);
   /// The peer's end of this channel is gone.
   void drop(wire::place at, std::uint32_t epoch);
   /// The link is over: closes the channels, then ends every operation and drops `done`.
@@ -74,6 +76,7 @@ private:
     channel_pointer up;          ///< the engine's
     channel_pointer closing;     ///< the engine's until it is fenced
     channel_pointer next;        ///< waits for that
+    const rail* over = nullptr;  ///< what the next goes over
     std::function<void()> start; ///< of the next
     std::optional<error> lost;   ///< why the closing one goes, if the session is to hear of it
   };

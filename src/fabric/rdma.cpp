@@ -40,10 +40,12 @@ void rdma::listen(connector::asked handler) {
 }
 
 connector::queues_on rdma::queues_of(worker& thread, lane on) {
-  return [this, &thread, on](const rail& rail, std::uint32_t sends) { return find(thread, on, rail, sends); };
+  return
+      [this, &thread, on](const path::verbs::rail& rail, std::uint32_t sends) { return find(thread, on, rail, sends); };
 }
 
-result<std::shared_ptr<queues>> rdma::find(worker& thread, lane on, const rail& rail, std::uint32_t sends) {
+result<std::shared_ptr<queues>> rdma::find(worker& thread, lane on, const path::verbs::rail& rail,
+                                           std::uint32_t sends) {
   const std::lock_guard lock(mutex_);
   auto& known = queues_[{&thread, on, rail.index}];
   for (const auto& each : known) {

@@ -33,10 +33,7 @@ worker::worker(const thread_plan& plan, const tunables& limits, lanes::host_boar
     : work_(context_.get_executor()),
       poll_(plan.priority > 0 && limits.poll == poll_mode::spin ? poll_mode::adaptive : limits.poll),
       spin_(plan.priority > 0 ? std::min(limits.poll_spin, longest_realtime_spin) : limits.poll_spin),
-      realtime_(plan.realtime),
-      rail_(lanes::policies_of(limits), board, realtime_ ? lanes::scheduler::no_budget : limits.lane_budget.value()),
-      rail_timer_(context_) {
-  budget_limit_ = rail_.under_way().state().limit;
+      realtime_(plan.realtime), limits_(limits), board_(board), coming_in_(board), rail_timer_(context_) {
   thread_ = std::thread([this] { run_until_stopped(); });
   place(plan);
 }
@@ -195,31 +192,60 @@ void worker::settle() {
     part->touched = false; // an event from here on puts it behind the end of the list
     part->post_gathered();
   }
-  rail_.advance(now_);
-  const auto sent = rail_.run(send_turn);
-  if (sent > 0) realtime_ ? rail_.board().seen(now_) : rail_.board().bulk_sent(now_);
-  const auto budget = rail_.under_way().state();
-  budget_limit_.store(budget.limit, std::memory_order_relaxed);
-  budget_bytes_.store(budget.bytes, std::memory_order_relaxed);
-  wait_for_rail();
+  const bool more = let_slices_go();
   for (const auto& part : touched_) part->flush_channels();
   for (const auto& part : touched_) part->touched = false;
   touched_.clear();
-  if (rail_.idle() || std::exchange(again_, true) || !polling_) return;
+  if (!more || std::exchange(again_, true) || !polling_) return;
   // It takes its turn among the handlers: such that post one another would keep look() waiting.
   post([this] { next_turn(); });
 }
 
-budget_metrics worker::budget() const noexcept {
-  return {budget_limit_.load(std::memory_order_relaxed), budget_bytes_.load(std::memory_order_relaxed), false};
-}
-
-/// A lane at its limit goes on by time alone.
-void worker::wait_for_rail() {
-  rail_timer_.wait_until(rail_.next_due(), [this] {
+/// Whether there are slices that may go, and had not their turn.
+bool worker::let_slices_go() {
+  bool more = false;
+  auto due = time_point::max();
+  for (const auto& each : carriers_) {
+    auto& by = each->scheduler;
+    by.advance(now_);
+    if (by.run(send_turn) > 0) realtime_ ? each->board.seen(now_) : each->board.bulk_sent(now_);
+    const auto budget = by.under_way().state();
+    each->limit.store(budget.limit, std::memory_order_relaxed);
+    each->bytes.store(budget.bytes, std::memory_order_relaxed);
+    more |= !by.idle();
+    due = std::min(due, by.next_due());
+  }
+  // A lane at its limit goes on by time alone.
+  rail_timer_.wait_until(due, [this] {
     begin();
     end();
   });
+  return more;
+}
+
+lanes::scheduler& worker::scheduler_of(const rail& which) {
+  auto& known = by_slot_[which.slot];
+  if (known == nullptr) {
+    const auto budget = realtime_ ? lanes::scheduler::no_budget : limits_.lane_budget.value();
+    carriers_.push_back(std::make_unique<carrier>(board_, which.slot, lanes::policies_of(limits_), budget));
+    known = carriers_.back().get();
+  }
+  return known.load()->scheduler;
+}
+
+void worker::set(const tunables& chosen) {
+  limits_ = chosen;
+  for (const auto& each : carriers_) each->scheduler.set(lanes::policies_of(limits_));
+}
+
+rail_state worker::state_of(const rail& which) const noexcept {
+  const auto* on = by_slot_[which.slot].load();
+  if (on == nullptr) return {};
+  const auto& waits = on->scheduler.waits();
+  return {.budget = {on->limit.load(std::memory_order_relaxed), on->bytes.load(std::memory_order_relaxed)},
+          .waits_for_budget = waits.budget,
+          .waits_for_limit = waits.limit,
+          .waits_for_channel = waits.channel};
 }
 
 } // namespace weft::fabrics

@@ -1,15 +1,15 @@
-// One of the fabric's threads: its io_context, the rail's scheduler for its lanes, and the batches in which it works.
+// One of the fabric's threads: its io_context, the rails' schedulers for its lanes, and the batches in which it works.
 // Everything that happens on it happens inside a batch; at the end of one the engines that were touched post what
-// gathered, the scheduler lets slices go, and the channels flush.
+// gathered, the schedulers let slices go, and the channels flush.
 #pragma once
 
 #include "base/clock.hpp"
 #include "base/tunables.hpp"
 #include "fabric/due_timer.hpp"
+#include "fabric/rails.hpp"
+#include "lane/ingress.hpp"
 #include "lane/scheduler.hpp"
 #include "path/event_source.hpp"
-
-#include "weft/metrics.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -47,9 +47,17 @@ struct thread_plan {
   bool realtime = false;      ///< it carries the realtime lane: it has no budget, and says on the board how it fares
 };
 
+/// How a rail stands on one thread.
+struct rail_state {
+  lanes::budget_state budget;
+  std::uint64_t waits_for_budget = 0;
+  std::uint64_t waits_for_limit = 0;
+  std::uint64_t waits_for_channel = 0;
+};
+
 class worker {
 public:
-  /// `board`: the fabric's.
+  /// `board`: the fabric's, of any rail.
   worker(const thread_plan& plan, const tunables& limits, lanes::host_board& board);
   /// Stops and joins.
   ~worker();
@@ -58,13 +66,18 @@ public:
 
   [[nodiscard]] boost::asio::io_context& context() noexcept { return context_; }
   [[nodiscard]] boost::asio::io_context::executor_type executor() noexcept { return executor_; }
-  [[nodiscard]] lanes::scheduler& rail() noexcept { return rail_; }
+  /// On the thread: its scheduler for a rail, for as long as the worker lives.
+  [[nodiscard]] lanes::scheduler& scheduler_of(const rail& which);
+  /// On the thread: what comes in, on whatever rail.
+  [[nodiscard]] lanes::ingress& coming_in() noexcept { return coming_in_; }
+  /// On the thread: in force from the next quantum on.
+  void set(const tunables& chosen);
   /// Also while a completion queue is delivered, which happens outside the context: it would say no, and post.
   [[nodiscard]] bool here() const noexcept { return current_ == this; }
   /// Where the thread could not be placed as planned: which processors, which priority, and why. Constant.
   [[nodiscard]] const std::vector<std::string>& complaints() const noexcept { return complaints_; }
-  /// Its budget at the end of the last batch, but for what realtime traffic there is; any thread may ask.
-  [[nodiscard]] budget_metrics budget() const noexcept;
+  /// At the end of the last batch, but for what realtime traffic there is; any thread may ask.
+  [[nodiscard]] rail_state state_of(const rail& which) const noexcept;
   /// On the thread: a channel was opened or closed. With poll=spin the thread sleeps only while it has none.
   void channel_opened() noexcept { ++channels_; }
   void channel_closed() noexcept { --channels_; }
@@ -101,7 +114,7 @@ private:
   [[nodiscard]] bool look();
   [[nodiscard]] bool arm_sources();
   void settle();
-  void wait_for_rail();
+  bool let_slices_go();
 
   /// Its queued handlers hold links, and so the fabric: they must go before the context can.
   struct context_type : boost::asio::io_context {
@@ -114,12 +127,26 @@ private:
   context_type context_{1};
   boost::asio::io_context::executor_type executor_ = context_.get_executor();
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  /// A rail that channels of this thread were on.
+  struct carrier {
+    carrier(const lanes::host_board& of, std::size_t slot, const lanes::policies& chosen, std::uint64_t budget)
+        : board(of, slot), scheduler(chosen, board, budget), limit(scheduler.under_way().state().limit) {}
+
+    lanes::host_board board;
+    lanes::scheduler scheduler;
+    std::uint64_t rate = 0;
+    std::atomic<std::uint64_t> limit;
+    std::atomic<std::uint64_t> bytes = 0;
+  };
+
   const poll_mode poll_;
   const duration spin_;
   const bool realtime_;
-  lanes::scheduler rail_;
-  std::atomic<std::uint64_t> budget_limit_ = 0;
-  std::atomic<std::uint64_t> budget_bytes_ = 0;
+  tunables limits_;
+  lanes::host_board& board_;
+  lanes::ingress coming_in_;
+  std::vector<std::unique_ptr<carrier>> carriers_;
+  std::array<std::atomic<carrier*>, rails::most> by_slot_{}; ///< of these
   due_timer rail_timer_;
   std::vector<std::shared_ptr<path::event_source>> sources_;
   std::vector<std::shared_ptr<batched>> touched_;

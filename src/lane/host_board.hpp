@@ -1,8 +1,8 @@
-// What the fabrics of one host tell each other, in an entry each: that there is realtime traffic, how it fares, who
-// carries bulk, how fast it comes in, and who keeps the way empty for a moment to measure it. So bulk of one process
-// makes room for the realtime traffic of another. The entries may lie in memory that processes share: whatever stands
-// in those of others is taken for a number and nothing else. Wait-free; its own entry is written by the fabric's
-// threads, each its part.
+// What the fabrics of one host tell each other, in an entry each. Of every rail: that there is realtime traffic, how it
+// fares, who carries bulk, and who keeps the way empty for a moment to measure it. Of all together: how fast bulk comes
+// in. So bulk of one process makes room for the realtime traffic of another. The entries may lie in memory that
+// processes share: whatever stands in those of others is taken for a number and nothing else. Wait-free; its own entry
+// is written by the fabric's threads, each its part.
 #pragma once
 
 #include "base/clock.hpp"
@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <type_traits>
 
@@ -18,13 +19,18 @@ namespace weft::lanes {
 
 struct alignas(64) board_entry {
   using time_cell = std::atomic<duration::rep>;
+  static constexpr std::size_t most_rails = 16;
 
-  time_cell seen = 0;                     ///< when there was realtime traffic, last
-  std::atomic<std::uint64_t> count = 0;   ///< how often its latency was told
-  time_cell told = 0;                     ///< when, last
-  time_cell typical = 0;                  ///< the median of the last samples
-  time_cell bulk = 0;                     ///< when bulk data was sent, last
-  time_cell empty_until = 0;              ///< it keeps the way empty until then
+  struct alignas(64) on_rail {
+    time_cell seen = 0;                   ///< when there was realtime traffic, last
+    std::atomic<std::uint64_t> count = 0; ///< how often its latency was told
+    time_cell told = 0;                   ///< when, last
+    time_cell typical = 0;                ///< the median of the last samples
+    time_cell bulk = 0;                   ///< when bulk data was sent, last
+    time_cell empty_until = 0;            ///< it keeps the way empty until then
+  };
+
+  std::array<on_rail, most_rails> rails{};
   time_cell came = 0;                     ///< when bulk data came in, last
   std::atomic<std::uint64_t> rate = 0;    ///< at which it did, bytes per second
   std::atomic<std::uint64_t> sources = 0; ///< from so many peers
@@ -32,8 +38,12 @@ struct alignas(64) board_entry {
   std::atomic<std::uint32_t> weight = 1;
 
   void clear() noexcept {
-    for (auto* each : {&seen, &told, &typical, &bulk, &empty_until, &came}) *each = 0;
-    count = rate = sources = allowed = 0;
+    for (auto& of : rails) {
+      for (auto* each : {&of.seen, &of.told, &of.typical, &of.bulk, &of.empty_until}) *each = 0;
+      of.count = 0;
+    }
+    came = 0;
+    rate = sources = allowed = 0;
     weight = 1;
   }
 };
@@ -42,14 +52,24 @@ static_assert(board_entry::time_cell::is_always_lock_free && std::atomic<std::ui
 /// As it lies in memory.
 struct board_page {
   static constexpr std::array<char, 8> right_magic = {'w', 'e', 'f', 't', 'p', 'a', 'g', 'e'};
-  static constexpr std::uint32_t right_version = 2;
+  static constexpr std::uint32_t right_version = 3;
   static constexpr std::uint32_t most_entries = 64;
 
   std::array<char, 8> magic = right_magic;
   std::uint32_t version = right_version;
   std::uint32_t entry_size = sizeof(board_entry);
   std::atomic<std::uint32_t> used = 1; ///< entries that ever were in use, from the first on
+  std::array<std::atomic<std::uint32_t>, board_entry::most_rails> interfaces{}; ///< of the rails, by the kernel's index
   std::array<board_entry, most_entries> entries{};
+
+  /// Which rail of every entry this interface is, from now on; those that are too many for a page count as one.
+  [[nodiscard]] std::size_t rail_of(std::uint32_t interface) noexcept {
+    for (std::size_t i = 0; i + 1 < interfaces.size(); ++i) {
+      std::uint32_t known = 0;
+      if (interfaces[i].compare_exchange_strong(known, interface) || known == interface) return i;
+    }
+    return interfaces.size() - 1;
+  }
 };
 static_assert(std::is_standard_layout_v<board_page>);
 
@@ -67,43 +87,48 @@ public:
   };
 
   /// Nobody but this fabric.
-  host_board() noexcept : page_(alone_), own_(0) {}
+  host_board() : alone_(std::make_unique<board_page>()), page_(*alone_), own_(0), rail_(0) {}
   /// `own`: its entry. The page must outlive it.
-  host_board(board_page& page, std::size_t own) noexcept : page_(page), own_(own) {}
+  host_board(board_page& page, std::size_t own) noexcept : page_(page), own_(own), rail_(0) {}
+  /// The same of another rail; `of` must outlive it.
+  host_board(const host_board& of, std::size_t rail) noexcept : page_(of.page_), own_(of.own_), rail_(rail) {}
   host_board(const host_board&) = delete;
   host_board& operator=(const host_board&) = delete;
 
+  /// Of every entry; any thread may ask.
+  [[nodiscard]] std::size_t rail_of(std::uint32_t interface) noexcept { return page_.rail_of(interface); }
+
   // On the realtime thread.
-  void seen(time_point now) noexcept { put(mine().seen, now.time_since_epoch()); }
+  void seen(time_point now) noexcept { put(here().seen, now.time_since_epoch()); }
   /// One message took so long.
   void sample(duration lag, time_point now) noexcept {
     samples_[collected_++] = lag;
     if (collected_ < samples_.size()) return;
     collected_ = 0;
     std::sort(samples_.begin(), samples_.end());
-    put(mine().typical, samples_[samples_.size() / 2 - 1]); // the lower one: what delays a single one is no queue
-    put(mine().told, now.time_since_epoch());
-    mine().count.store(mine().count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    put(here().typical, samples_[samples_.size() / 2 - 1]); // the lower one: what delays a single one is no queue
+    put(here().told, now.time_since_epoch());
+    here().count.store(here().count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
   /// How far samples are to be apart: they cost a frame each.
   [[nodiscard]] duration sample_every(time_point now) noexcept {
     if (now - looked_at_ >= std::chrono::milliseconds(1)) {
       looked_at_ = now;
       const auto all = entries();
-      beside_bulk_ = std::any_of(all.begin(), all.end(), [now](const auto& each) {
-        return now - past(each.bulk, now) < std::chrono::milliseconds(100);
+      beside_bulk_ = std::any_of(all.begin(), all.end(), [this, now](const auto& each) {
+        return now - past(each.rails[rail_].bulk, now) < std::chrono::milliseconds(100);
       });
     }
     return beside_bulk_ ? std::chrono::microseconds(250) : std::chrono::milliseconds(5);
   }
 
   // On any other of the fabric's.
-  void bulk_sent(time_point now) noexcept { put(mine().bulk, now.time_since_epoch()); }
-  void keep_empty(time_point until) noexcept { put(mine().empty_until, until.time_since_epoch()); }
+  void bulk_sent(time_point now) noexcept { put(here().bulk, now.time_since_epoch()); }
+  void keep_empty(time_point until) noexcept { put(here().empty_until, until.time_since_epoch()); }
   /// Unless another thread has said so since.
   void no_longer_empty(time_point until) noexcept {
     auto said = until.time_since_epoch().count();
-    mine().empty_until.compare_exchange_strong(said, 0, std::memory_order_relaxed);
+    here().empty_until.compare_exchange_strong(said, 0, std::memory_order_relaxed);
   }
   /// How bulk comes in.
   struct arrivals {
@@ -120,29 +145,44 @@ public:
   void allow(std::uint64_t bytes) noexcept { mine().allowed.store(bytes, std::memory_order_relaxed); }
   void weigh(std::uint32_t weight) noexcept { mine().weight.store(weight, std::memory_order_relaxed); }
 
-  // About all of them, by any thread. Times are never later than `now`.
+  // About all of them, by any thread; on this rail. Times are never later than `now`.
   [[nodiscard]] std::size_t size() const noexcept { return entries().size(); }
   [[nodiscard]] std::size_t own() const noexcept { return own_; }
   [[nodiscard]] time_point last_seen(std::size_t entry, time_point now) const noexcept {
-    return past(page_.entries[entry].seen, now);
+    return past(at(entry).seen, now);
   }
   [[nodiscard]] time_point last_seen(time_point now) const noexcept {
     time_point last{};
-    for (const auto& each : entries()) last = std::max(last, past(each.seen, now));
+    for (const auto& each : entries()) last = std::max(last, past(each.rails[rail_].seen, now));
+    return last;
+  }
+  /// On whatever rail.
+  [[nodiscard]] time_point last_seen_anywhere(std::size_t entry, time_point now) const noexcept {
+    time_point last{};
+    for (const auto& each : page_.entries[entry].rails) last = std::max(last, past(each.seen, now));
+    return last;
+  }
+  [[nodiscard]] time_point last_seen_anywhere(time_point now) const noexcept {
+    time_point last{};
+    for (std::size_t i = 0; i < size(); ++i) last = std::max(last, last_seen_anywhere(i, now));
     return last;
   }
   [[nodiscard]] latency latency_of(std::size_t entry, time_point now) const noexcept {
-    const auto count = page_.entries[entry].count.load(std::memory_order_acquire);
-    const auto typical =
-        std::clamp<duration>(get(page_.entries[entry].typical), duration::zero(), std::chrono::seconds(1));
-    return {count, past(page_.entries[entry].told, now), typical};
+    const auto count = at(entry).count.load(std::memory_order_acquire);
+    const auto typical = std::clamp<duration>(get(at(entry).typical), duration::zero(), std::chrono::seconds(1));
+    return {count, past(at(entry).told, now), typical};
   }
   [[nodiscard]] time_point bulk_was_sent(std::size_t entry, time_point now) const noexcept {
-    return past(page_.entries[entry].bulk, now);
+    return past(at(entry).bulk, now);
+  }
+  [[nodiscard]] time_point bulk_was_sent_anywhere(std::size_t entry, time_point now) const noexcept {
+    time_point last{};
+    for (const auto& each : page_.entries[entry].rails) last = std::max(last, past(each.bulk, now));
+    return last;
   }
   /// Zero where it is too far ahead to be meant.
   [[nodiscard]] time_point empty_until(std::size_t entry, time_point now) const noexcept {
-    const time_point until(get(page_.entries[entry].empty_until));
+    const time_point until(get(at(entry).empty_until));
     return until > now + std::chrono::seconds(1) ? time_point{} : until;
   }
   struct all_arrivals {
@@ -181,14 +221,19 @@ private:
   }
 
   [[nodiscard]] board_entry& mine() noexcept { return page_.entries[own_]; }
+  [[nodiscard]] board_entry::on_rail& here() noexcept { return mine().rails[rail_]; }
+  [[nodiscard]] const board_entry::on_rail& at(std::size_t entry) const noexcept {
+    return page_.entries[entry].rails[rail_];
+  }
   [[nodiscard]] std::span<const board_entry> entries() const noexcept {
     const auto used = page_.used.load(std::memory_order_relaxed);
     return std::span(page_.entries).first(std::clamp<std::size_t>(used, own_ + 1, board_page::most_entries));
   }
 
-  board_page alone_;
+  std::unique_ptr<board_page> alone_;
   board_page& page_;
   const std::size_t own_;
+  const std::size_t rail_;
 
   // The realtime thread's.
   std::array<duration, 4> samples_{};

@@ -8,7 +8,6 @@
 #include "base/clock.hpp"
 #include "base/counter.hpp"
 #include "lane/budget.hpp"
-#include "lane/ingress.hpp"
 #include "lane/policy.hpp"
 #include "lane/turns.hpp"
 
@@ -45,7 +44,7 @@ public:
 
   /// `board` and `fixed_budget`: as those of budget.
   scheduler(const policies& chosen, host_board& board, std::uint64_t fixed_budget = no_budget) noexcept
-      : policies_(chosen), under_way_(board, fixed_budget), coming_in_(board), board_(board) {}
+      : policies_(chosen), under_way_(board, fixed_budget), board_(board) {}
 
   /// In force from the next quantum on.
   void set(const policies& chosen) noexcept;
@@ -54,8 +53,6 @@ public:
 
   /// What flows have under way, which they account for.
   [[nodiscard]] budget& under_way() noexcept { return under_way_; }
-  /// What comes in on the rail, which its receivers account for.
-  [[nodiscard]] ingress& coming_in() noexcept { return coming_in_; }
   /// From a flow's send: so much goes to a channel.
   void released(flight& to, std::uint64_t bytes, bool marked) noexcept { under_way_.released(to, bytes, marked, now_); }
   [[nodiscard]] const wait_counters& waits() const noexcept { return waits_; }
@@ -108,7 +105,6 @@ private:
 
   policies policies_;
   budget under_way_;
-  ingress coming_in_;
   host_board& board_;
   time_point now_{};
   wait_counters waits_;

@@ -5,6 +5,7 @@
 
 #include "base/counter.hpp"
 #include "base/tunables.hpp"
+#include "lane/ingress.hpp"
 #include "lane/scheduler.hpp"
 #include "link/operation.hpp"
 #include "link/outbox.hpp"
@@ -84,9 +85,9 @@ protected:
 
 class engine final : public path::listener {
 public:
-  /// `lanes` are those of this engine, in order; messages travel on the first channel of the first. `dialled`: this end
-  /// opened the link.
-  engine(host& actions, lanes::scheduler& rail, const tunables& limits, std::span<const lane> lanes, bool dialled);
+  /// `coming_in`: what comes in on the thread. `lanes` are those of this engine, in order; messages travel on the first
+  /// channel of the first. `dialled`: this end opened the link.
+  engine(host& actions, lanes::ingress& coming_in, const tunables& limits, std::span<const lane> lanes, bool dialled);
   ~engine();
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
@@ -117,8 +118,8 @@ public:
   void respond(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload);
 
   // Channels.
-  /// The older channel in its place, if there was one, is down.
-  void channel_up(wire::place at, path::channel& opened);
+  /// The older channel in its place, if there was one, is down. `rail`: what it goes over, which outlives the engine.
+  void channel_up(wire::place at, path::channel& opened, lanes::scheduler& rail);
   /// The channel is closed and fenced at this end: it reads and writes no memory any more.
   void channel_down(wire::place at);
   /// The link is about to end: what still arrives counts no more.
@@ -169,6 +170,8 @@ private:
     std::uint32_t crc = 0;  ///< of these
   };
 
+  struct lane_on_rail;
+
   /// A place of a lane and the channel in it.
   struct channel_state {
     explicit channel_state(lanes::destination& peer) noexcept : under_way(peer) {}
@@ -176,6 +179,7 @@ private:
     wire::place at;
     path::channel* channel = nullptr;
     path::capabilities can;           ///< of the channel
+    lane_on_rail* over = nullptr;     ///< what the channel goes over, or went
     bool wanted = false;              ///< the host was asked for a channel
     bool stranded = false;            ///< slices went to a lost channel that the peer may not have fenced yet
     std::uint32_t stranded_epoch = 0; ///< of that channel
@@ -191,24 +195,35 @@ private:
     lanes::flight under_way; ///< of its slices
   };
 
-  struct lane_state final : lanes::flow {
+  struct lane_state {
     lane_state(engine& in, lane which) : owner(in), on(which) {}
-    std::uint64_t send(std::uint64_t quantum) override { return owner.send_slices(*this, quantum); }
-    /// What a peer wants soon goes before the rest of its own only: else it would take the turns of others by its word.
-    [[nodiscard]] time_point wanted_by() const noexcept override {
-      const auto* first = round.earliest();
-      return first != nullptr && first->of.ours ? first->due() : time_point::max();
-    }
-    /// Whether there is something that may go once a channel takes it.
-    [[nodiscard]] bool is_held_up() const noexcept override {
-      const auto leaves = [](const auto& each) { return each->leaving.of != nullptr; };
-      return !round.empty() || std::any_of(channels.begin(), channels.end(), leaves);
-    }
 
     engine& owner;
     lane on;
     std::vector<std::unique_ptr<channel_state>> channels; ///< by number, as many as were ever asked for
+    std::deque<lane_on_rail> rails;                       ///< that channels of it were ever on
     lanes::turns<sender> round;                           ///< transfers with slices to send
+  };
+
+  /// What of a lane goes over one rail.
+  struct lane_on_rail final : lanes::flow {
+    lane_on_rail(lane_state& whole, lanes::scheduler& by) : of(whole), rail(by) {}
+    std::uint64_t send(std::uint64_t quantum) override { return of.owner.send_slices(*this, quantum); }
+    /// What a peer wants soon goes before the rest of its own only: else it would take the turns of others by its word.
+    [[nodiscard]] time_point wanted_by() const noexcept override {
+      const auto* first = of.round.earliest();
+      return first != nullptr && first->of.ours ? first->due() : time_point::max();
+    }
+    /// Whether there is something that may go once a channel takes it.
+    [[nodiscard]] bool is_held_up() const noexcept override {
+      const auto leaves = [this](const auto& each) { return each->over == this && each->leaving.of != nullptr; };
+      return !of.round.empty() || std::any_of(of.channels.begin(), of.channels.end(), leaves);
+    }
+    /// It may be more to send than before, or be wanted sooner.
+    void make_ready() { rail.ready(of.on, *this); }
+
+    lane_state& of;
+    lanes::scheduler& rail;
   };
 
   /// An owner to be completed at the end of the batch.
@@ -266,13 +281,14 @@ private:
   // engine_send.cpp
   void open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs, std::uint64_t window);
   void make_ready(operation& op);
-  std::uint64_t send_slices(lane_state& on, std::uint64_t quantum);
+  std::uint64_t send_slices(lane_on_rail& on, std::uint64_t quantum);
+  static lane_on_rail& on_rail(lane_state& of, lanes::scheduler& rail);
   void wake_lanes();
   void came(const wire::frame_header& of, std::uint64_t bytes) noexcept;
   std::uint32_t send_part(channel_state& over, departure next, std::uint64_t room);
   void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);
   [[nodiscard]] bool is_leaving(operation& op, std::uint32_t index) noexcept;
-  [[nodiscard]] channel_state* carrier_for_slice(const lane_state& on) noexcept;
+  [[nodiscard]] channel_state* carrier_for_slice(const lane_on_rail& on) noexcept;
   void no_longer_unverified(operation& op, std::uint32_t index);
   void slices_verified(operation& op, const wire::slice_range& range);
   void slices_refused(operation& op, const wire::slice_range& range);
@@ -312,7 +328,7 @@ private:
                               std::uint32_t crc = 0);
 
   host& host_;
-  lanes::scheduler& rail_;
+  lanes::ingress& coming_in_;
   const tunables& limits_;
   const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
   time_point now_{};

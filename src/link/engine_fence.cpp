@@ -100,7 +100,7 @@ void engine::force_fence(operation& op) {
 
 void engine::close(channel_state& of) {
   if (of.channel == nullptr || std::exchange(of.closing, true)) return;
-  rail_.under_way().write_off(of.under_way);
+  of.over->rail.under_way().write_off(of.under_way);
   if (peer_.was_limited()) wake_lanes();
   host_.close_channel(of.at);
 }
@@ -138,15 +138,16 @@ void engine::want_channels(lane_state& on) {
   for (std::size_t i = 0; i < count; ++i) want_channel(channel_of({on.on, static_cast<std::uint8_t>(i)}));
 }
 
-void engine::channel_up(wire::place at, path::channel& opened) {
+void engine::channel_up(wire::place at, path::channel& opened, lanes::scheduler& rail) {
   auto& state = channel_of(at);
   if (!acknowledges()) return broken("channels without acknowledgements");
   state.channel = &opened;
   state.wanted = state.closing = false;
   state.last_epoch = opened.epoch();
   state.incoming = {};
+  state.over = &on_rail(*state_of(at.carries), rail);
   state.under_way = lanes::flight(peer_);
-  rail_.under_way().add(state.under_way);
+  rail.under_way().add(state.under_way);
   state.can = opened.can();
   // Opening this epoch proves that this end holds no older one; one that never came up here is fenced all the same.
   const auto older = opened.epoch() - 1;
@@ -168,7 +169,8 @@ void engine::channel_down(wire::place at) {
   state.channel = nullptr;
   state.incoming = {};
   state.leaving = {};
-  rail_.under_way().remove(state.under_way);
+  auto& over = *state.over;
+  over.rail.under_way().remove(state.under_way);
   if (peer_.was_limited()) wake_lanes(); // it took from what all may have under way
   if (&state == &message_channel()) sample_mark_ = 0;
   state.unverified = 0;
@@ -176,8 +178,8 @@ void engine::channel_down(wire::place at) {
   if (!std::exchange(state.stranded, true)) state.stranded_epoch = state.last_epoch;
   const bool forced = std::exchange(state.forced, false);
   const bool others_send = std::any_of(in_lane.channels.begin(), in_lane.channels.end(),
-                                       [this](const auto& each) { return may_send(*each); });
-  if (!others_send) rail_.remove(at.carries, in_lane);
+                                       [&](const auto& each) { return each->over == &over && may_send(*each); });
+  if (!others_send) over.rail.remove(at.carries, over);
 
   std::vector<operation*> stopped;
   bool needed = &state == &message_channel() && !outbox_.empty();
@@ -227,7 +229,9 @@ void engine::fence_arrived(const wire::frame_header& header) {
 
 void engine::fail_all(const error& why) {
   over_ = why;
-  for (auto& state : lanes_) rail_.remove(state.on, state);
+  for (auto& state : lanes_) {
+    for (auto& each : state.rails) each.rail.remove(state.on, each);
+  }
   std::vector<operation_id> all;
   for (const auto& [id, op] : operations_) all.push_back(id);
   for (const auto id : all) {

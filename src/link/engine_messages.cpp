@@ -52,12 +52,12 @@ void engine::post_messages() {
     if (framed.code == 0) framed.code = allowance_for(framed.type);
     if (!state.channel->post_message(framed, message->body)) return;
     if (sampled) {
-      rail_.under_way().released(state.under_way, header.body_length, true, now_);
+      state.over->rail.under_way().released(state.under_way, header.body_length, true, now_);
       sample_mark_ = state.under_way.marks();
       sampled_at_ = now_;
     }
     // These and slices (the worker sees to them) make a crowd; a link that is opened has nobody waiting.
-    if (carries_realtime()) rail_.board().seen(now_);
+    if (carries_realtime()) state.over->rail.board().seen(now_);
     acknowledged_ = received_;
     outbox_.posted();
     ++counters_.messages_sent;
@@ -71,7 +71,7 @@ void engine::post_messages() {
 /// Whether the next message is to tell of its arrival, so that it is known how realtime traffic fares.
 bool engine::samples(const channel_state& over) const noexcept {
   if (!carries_realtime() || over.can.one_sided || sample_mark_ != 0) return false;
-  return over.under_way.takes_mark() && now_ - sampled_at_ >= rail_.board().sample_every(now_);
+  return over.under_way.takes_mark() && now_ - sampled_at_ >= over.over->rail.board().sample_every(now_);
 }
 
 /// Whether others follow how its messages fare.
@@ -84,7 +84,7 @@ std::uint32_t engine::allowance_for(wire::frame_type type) noexcept {
   const bool says =
       type == wire::frame_type::request || type == wire::frame_type::grant || type == wire::frame_type::progress;
   if (!says || carries_realtime()) return 0;
-  return static_cast<std::uint32_t>(rail_.coming_in().allowance() / lanes::budget::grain);
+  return static_cast<std::uint32_t>(coming_in_.allowance() / lanes::budget::grain);
 }
 
 void engine::hear_allowance(std::uint32_t grains) {

@@ -12,8 +12,9 @@ constexpr std::size_t most_spare = 64;
 
 } // namespace
 
-engine::engine(host& actions, lanes::scheduler& rail, const tunables& limits, std::span<const lane> lanes, bool dialled)
-    : host_(actions), rail_(rail), limits_(limits), id_bit_(dialled ? 0 : accepting_end),
+engine::engine(host& actions, lanes::ingress& coming_in, const tunables& limits, std::span<const lane> lanes,
+               bool dialled)
+    : host_(actions), coming_in_(coming_in), limits_(limits), id_bit_(dialled ? 0 : accepting_end),
       outbox_(limits.message_window) {
   for (const auto on : lanes) {
     by_lane_[static_cast<std::size_t>(on)] = &lanes_.emplace_back(*this, on);
@@ -23,10 +24,10 @@ engine::engine(host& actions, lanes::scheduler& rail, const tunables& limits, st
 
 engine::~engine() {
   for (auto& state : lanes_) {
-    rail_.remove(state.on, state);
+    for (auto& each : state.rails) each.rail.remove(state.on, each);
     // Only what is registered: the last handle may go on another thread than the rail's, with all channels down.
     for (const auto& each : state.channels) {
-      if (each->channel != nullptr) rail_.under_way().remove(each->under_way);
+      if (each->channel != nullptr) each->over->rail.under_way().remove(each->under_way);
     }
   }
 }

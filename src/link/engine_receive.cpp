@@ -75,7 +75,7 @@ std::size_t engine::slice_space(wire::place at, std::span<iovec> out) {
 /// Whether or not somebody wants it: it has used the way.
 void engine::came(const wire::frame_header& of, std::uint64_t bytes) noexcept {
   if (carries_realtime()) return;
-  rail_.coming_in().arrived(from_peer_, bytes, (of.flags & wire::flag_held) != 0, now_);
+  coming_in_.arrived(from_peer_, bytes, (of.flags & wire::flag_held) != 0, now_);
 }
 
 void engine::slice_grew(wire::place at, std::size_t bytes) {
@@ -148,7 +148,7 @@ void engine::report(operation& op, wire::slice_range range) {
   }
   // A quarter of the window keeps the sender going; a refusal keeps it waiting until it knows; and what it may have
   // under way goes with the news.
-  const bool soon = range.refused || in.news_bytes * 4 >= in.window || rail_.coming_in().limits();
+  const bool soon = range.refused || in.news_bytes * 4 >= in.window || coming_in_.limits();
   if (soon && !std::exchange(in.reporting, true)) reports_.push_back(op.id);
 }
 

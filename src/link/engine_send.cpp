@@ -26,9 +26,7 @@ void engine::make_ready(operation& op) {
   auto& out = *op.out;
   auto& state = state_of(op);
   want_channels(state);
-  bool may = false;
   for (const auto& each : state.channels) {
-    may |= may_send(*each);
     if (each->channel == nullptr || op.slices.length == 0) continue;
     if (each->can.needs_grant && out.granted.rails() <= each->can.key)
       return broken("a grant without a key for the channel");
@@ -36,7 +34,9 @@ void engine::make_ready(operation& op) {
   const bool window_open = out.unverified < out.window;
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
   state.round.add(out, op.wanted_by);
-  if (may) rail_.ready(state.on, state);
+  for (const auto& each : state.channels) {
+    if (may_send(*each)) each->over->make_ready();
+  }
 }
 
 /// A slice may go to a channel that takes more of the budget, once the peer has fenced what carried slices in its place
@@ -44,23 +44,24 @@ void engine::make_ready(operation& op) {
 /// it stopped before that.
 bool engine::may_send(const channel_state& over) const noexcept {
   if (over.channel == nullptr || over.closing || over.stranded) return false;
-  if (!rail_.under_way().may_take(over.under_way)) return false;
+  if (!over.over->rail.under_way().may_take(over.under_way)) return false;
   return !over.can.one_sided || over.up_there >= over.channel->epoch();
 }
 
 /// The channel with the least under way, of those that take something now; null: none does.
-engine::channel_state* engine::carrier_for_slice(const lane_state& on) noexcept {
+engine::channel_state* engine::carrier_for_slice(const lane_on_rail& on) noexcept {
   channel_state* best = nullptr;
-  for (const auto& each : on.channels) {
-    const bool wanted = each->leaving.of != nullptr || !on.round.empty();
+  for (const auto& each : on.of.channels) {
+    const bool wanted = each->over == &on && (each->leaving.of != nullptr || !on.of.round.empty());
     const bool better = wanted && (best == nullptr || each->unverified < best->unverified);
     if (better && may_send(*each) && each->channel->takes_slices()) best = each.get();
   }
   return best;
 }
 
-std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
+std::uint64_t engine::send_slices(lane_on_rail& on, std::uint64_t quantum) {
   if (broken_) return 0;
+  auto& round = on.of.round;
   std::uint64_t total = 0;
   sender* served = nullptr;
   channel_set fed = 0;
@@ -75,14 +76,14 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
       continue;
     }
     served = nullptr;
-    auto& out = on.round.front();
+    auto& out = round.front();
     auto& op = out.of;
     const bool repeat = !out.again.empty();
     const auto index = repeat ? out.again.back() : out.next;
     const bool may =
         out.has_slices() && (out.unverified == 0 || out.unverified + op.slices.length_of(index) <= out.window);
     if (!may) {
-      on.round.remove(out);
+      round.remove(out);
       continue;
     }
     const auto sent = send_part(*over, {.of = &op, .index = index}, quantum - total);
@@ -98,11 +99,11 @@ std::uint64_t engine::send_slices(lane_state& on, std::uint64_t quantum) {
     // all end, and are begun anew, at once.
     served = &out;
     if (out.has_slices() && out.unverified < out.window) continue;
-    on.round.remove(out);
+    round.remove(out);
     served = nullptr;
   }
-  if (served != nullptr) on.round.end_turn(*served);
-  for (const auto& each : on.channels) {
+  if (served != nullptr) round.end_turn(*served);
+  for (const auto& each : on.of.channels) {
     if ((fed & only(each->at.number)) != 0) each->channel->flush();
   }
   return total;
@@ -114,7 +115,8 @@ std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64
   auto& out = *op.out;
   const auto length = op.slices.length_of(next.index);
   path::slice_part part{next.done, length - next.done};
-  const auto allowed = rail_.under_way().room_for(over.under_way);
+  auto& rail = over.over->rail;
+  const auto allowed = rail.under_way().room_for(over.under_way);
   room = std::min(room, allowed);
   if (part.length > room) {
     const auto less = std::max<std::uint64_t>(room - room % lanes::budget::grain, lanes::budget::grain);
@@ -122,7 +124,7 @@ std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64
   }
   const bool whole = part.end() == length;
   const bool held = allowed - part.length < lanes::budget::grain;
-  const bool marked = rail_.under_way().marks(over.under_way, part.length);
+  const bool marked = rail.under_way().marks(over.under_way, part.length);
   const bool checked = op.terms.verify == verify_mode::slice;
   wire::frame_header header{.type = wire::frame_type::slice,
                             .flags = static_cast<std::uint16_t>((checked ? wire::flag_body_crc : 0) |
@@ -145,7 +147,7 @@ std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64
   }
   if (part.from == 0) begun_to_leave(over, op, next.index);
   counts_of(op).bytes_sent += part.length;
-  rail_.released(over.under_way, part.length, marked);
+  rail.released(over.under_way, part.length, marked);
   next.done = part.end();
   over.leaving = whole ? departure{} : next;
   return part.length;
@@ -179,27 +181,32 @@ void engine::landed(wire::place at, std::uint64_t marks) {
   if (marks > state.under_way.marks()) return broken("word of slices that were never sent");
   // It may have been shut: as the limits move, whether it is now does not tell.
   const bool was_shut = state.under_way.parked() || state.under_way.far() || peer_.was_limited();
-  rail_.under_way().landed(state.under_way, marks, now_);
+  auto& rail = state.over->rail;
+  rail.under_way().landed(state.under_way, marks, now_);
   if (sample_mark_ != 0 && marks >= sample_mark_ && &state == &message_channel()) {
     sample_mark_ = 0;
-    rail_.board().sample(now_ - sampled_at_, now_);
+    rail.board().sample(now_ - sampled_at_, now_);
   }
   if (was_shut) wake_lanes();
+}
+
+engine::lane_on_rail& engine::on_rail(lane_state& of, lanes::scheduler& rail) {
+  const auto known = std::ranges::find(of.rails, &rail, [](const lane_on_rail& each) { return &each.rail; });
+  return known != of.rails.end() ? *known : of.rails.emplace_back(of, rail);
 }
 
 /// Those with slices that a channel takes.
 void engine::wake_lanes() {
   for (auto& state : lanes_) {
-    if (!state.is_held_up()) continue;
     for (const auto& each : state.channels) {
-      if (may_send(*each)) rail_.ready(state.on, state);
+      if (may_send(*each) && each->over->is_held_up()) each->over->make_ready();
     }
   }
 }
 
 void engine::writable(wire::place at) {
-  auto& state = *state_of(at.carries);
-  if (state.is_held_up() && may_send(channel_of(at))) rail_.ready(at.carries, state);
+  auto& state = channel_of(at);
+  if (may_send(state) && state.over->is_held_up()) state.over->make_ready();
 }
 
 void engine::progress_arrived(const wire::frame_header& header, std::span<const std::byte> body) {

@@ -66,15 +66,18 @@ ordered_json show(const fabrics::fabric_core& on) {
   for (std::size_t i = 0; i < lane_count; ++i) {
     lanes.push_back(lane_json(on, static_cast<lane>(i), counted.lanes[i]));
   }
-  return {
-      {"name", on.name()},
-      {"pid", ::getpid()},
-      {"lanes", std::move(lanes)},
-      {"realtime_demoted", counted.realtime_demoted},
-      {"budget",
-       {{"limit", counted.budget.limit}, {"under_way", counted.budget.under_way}, {"crowded", counted.budget.crowded}}},
-      {"waits",
-       {{"budget", counted.waits.budget}, {"limit", counted.waits.limit}, {"channel", counted.waits.channel}}}};
+  auto rails = ordered_json::array();
+  for (const auto& [name, budget, waits] : counted.rails) {
+    rails.push_back(
+        {{"rail", name},
+         {"budget", {{"limit", budget.limit}, {"under_way", budget.under_way}, {"crowded", budget.crowded}}},
+         {"waits", {{"budget", waits.budget}, {"limit", waits.limit}, {"channel", waits.channel}}}});
+  }
+  return {{"name", on.name()},
+          {"pid", ::getpid()},
+          {"lanes", std::move(lanes)},
+          {"realtime_demoted", counted.realtime_demoted},
+          {"rails", std::move(rails)}};
 }
 
 ordered_json answer(fabrics::fabric_core& on, const std::string& request) {

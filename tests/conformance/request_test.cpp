@@ -27,9 +27,9 @@ TEST_CASE_TEMPLATE("bulk makes room for realtime messages alone, not for a link 
                    in_processes) {
   rig<Kind> with({}, {{"host.share", "off"}});
   CHECK(with.ask("echo") == "echo");
-  CHECK_FALSE(with.client.snapshot().budget.crowded);
+  CHECK_FALSE(with.client.snapshot().crowded);
   soon(with.link.request(bytes_of("echo"), {.lane = lane::realtime}, asio::use_future));
-  CHECK(with.client.snapshot().budget.crowded);
+  CHECK(with.client.snapshot().crowded);
 }
 
 TEST_CASE_TEMPLATE("bulk makes room for the realtime messages of other fabrics of the host, if they share", Kind,
@@ -39,8 +39,8 @@ TEST_CASE_TEMPLATE("bulk makes room for the realtime messages of other fabrics o
   auto alone = fabric::open(configured({{"host.share", "off"}})).value();
   CHECK(with.ask("echo") == "echo");
   soon(with.link.request(bytes_of("echo"), {.lane = lane::realtime}, asio::use_future));
-  CHECK(beside.snapshot().budget.crowded);
-  CHECK_FALSE(alone.snapshot().budget.crowded);
+  CHECK(beside.snapshot().crowded);
+  CHECK_FALSE(alone.snapshot().crowded);
 }
 
 TEST_CASE_TEMPLATE("realtime beyond its limit goes over standard, and is counted; the limit changes while it runs",

@@ -1,6 +1,7 @@
 // The page that the fabrics of a host share: who is on it, what becomes of the entries of the dead, and what is
 // refused.
 #include "fabric/host_page.hpp"
+#include "fabric/rails.hpp"
 
 #include <doctest/doctest.h>
 
@@ -203,6 +204,47 @@ TEST_CASE("whoever finds no entry free is alone, and those who have one go on") 
   CHECK(late.board().last_seen(now) == time_point{});
 }
 
+TEST_CASE("what goes on on one rail is no other rail's, by interfaces that all processes number alike") {
+  const page_file file;
+  host_page one(file.path, host_share::user);
+  host_page other(file.path, host_share::user);
+  const auto first = one.board().rail_of(7);
+  const auto second = other.board().rail_of(3);
+  CHECK(first != second);
+  CHECK(other.board().rail_of(7) == first);
+  CHECK(one.board().rail_of(3) == second);
+  lanes::host_board here(one.board(), first);
+  const lanes::host_board there(other.board(), first);
+  const lanes::host_board elsewhere(other.board(), second);
+  const auto now = clock::now();
+  here.seen(now);
+  here.bulk_sent(now);
+  CHECK(there.last_seen(now) == now);
+  CHECK(elsewhere.last_seen(now) == time_point{});
+  CHECK(elsewhere.last_seen_anywhere(now) == now);
+  CHECK(elsewhere.bulk_was_sent(here.own(), now) == time_point{});
+  CHECK(elsewhere.bulk_was_sent_anywhere(here.own(), now) == now);
+  // The last place is that of all that are too many.
+  for (std::uint32_t interface = 100; interface < 200; ++interface) std::ignore = one.board().rail_of(interface);
+  CHECK(one.board().rail_of(1000) == one.board().rail_of(1001));
+  CHECK(one.board().rail_of(1000) == fabrics::rails::most - 1);
+  CHECK(one.board().rail_of(7) == first);
+}
+
+TEST_CASE("a rail is found by the address at this end") {
+  lanes::host_board board;
+  fabrics::rails rails(board);
+  const auto of = [&rails](const char* text) -> auto& {
+    return rails.of(boost::asio::ip::make_address(text));
+  };
+  CHECK(of("127.0.0.1").name == "lo");
+  CHECK(&of("127.0.0.1") == &of("127.9.9.9"));
+  CHECK(&of("127.0.0.1") == &of("::ffff:127.0.0.1"));
+  CHECK(of("192.0.2.77").name == "unknown"); // for documentation (RFC 5737): no host has it
+  CHECK(&of("192.0.2.77") == &of("2001:db8::1"));
+  CHECK(rails.known().size() == 2);
+}
+
 TEST_CASE("what cannot be in an entry is not believed") {
   lanes::board_page page;
   page.used = 1000;
@@ -210,10 +252,11 @@ TEST_CASE("what cannot be in an entry is not believed") {
   CHECK(board.size() == lanes::board_page::most_entries);
   const auto now = clock::now();
   auto& strange = page.entries[1];
-  strange.seen = (now + 1h).time_since_epoch().count();
-  strange.bulk = -5;
-  strange.count = 9;
-  strange.typical = (1h).count() * 1'000'000'000;
+  auto& on_rail = strange.rails[0];
+  on_rail.seen = (now + 1h).time_since_epoch().count();
+  on_rail.bulk = -5;
+  on_rail.count = 9;
+  on_rail.typical = (1h).count() * 1'000'000'000;
   strange.weight = 0;
   CHECK(board.last_seen(1, now) == time_point{});
   CHECK(board.bulk_was_sent(1, now) == time_point{});

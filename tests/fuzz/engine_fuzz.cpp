@@ -86,7 +86,7 @@ struct world final : host {
     it.one_sided = one_sided && at.carries == lane::bulk;
     it.number = ++epochs[at];
     wanted[at] = false;
-    under_test.channel_up(at, it);
+    under_test.channel_up(at, it, rail);
   }
   void down(wire::place at) {
     auto& it = of(at);
@@ -122,7 +122,8 @@ struct world final : host {
   tunables limits;
   lanes::host_board host;
   lanes::scheduler rail{lanes::by_weight({1, 1, 1, 1}), host};
-  engine under_test{*this, rail, limits, lanes_here, true};
+  lanes::ingress coming_in{host};
+  engine under_test{*this, coming_in, limits, lanes_here, true};
   std::map<wire::place, channel> channels;
   std::map<wire::place, std::uint32_t> epochs;
   std::map<wire::place, bool> wanted;

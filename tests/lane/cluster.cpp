@@ -1,6 +1,7 @@
 #include "cluster.hpp"
 
 #include "by_weight.hpp"
+#include "lane/ingress.hpp"
 
 #include <algorithm>
 #include <array>
@@ -45,6 +46,7 @@ struct cluster::node {
   wire out, in;
   lanes::host_board board;
   lanes::scheduler rail{lanes::by_weight({16, 8, 4, 1}), board, 0};
+  lanes::ingress coming_in{board};
   std::vector<std::unique_ptr<flow>> flows; ///< by the node that they go to
   bool silent = false;
   time_point timer_at = time_point::max();
@@ -146,7 +148,7 @@ void cluster::want_chunk(std::uint32_t puller) {
         .to = static_cast<std::uint32_t>(from),
         .of = puller,
         .bytes = control_bytes,
-        .allowed = nodes_[of.to]->rail.coming_in().allowance()});
+        .allowed = nodes_[of.to]->coming_in.allowance()});
 }
 
 /// A realtime message; now and then its sender asks to be told that it has come.
@@ -225,7 +227,7 @@ void cluster::handle(event& what) {
   switch (what.what) {
     case kind::segment:
       here.bulk_in += what.bytes;
-      here.rail.coming_in().arrived(here.sources[what.from], what.bytes, what.held, now_);
+      here.coming_in.arrived(here.sources[what.from], what.bytes, what.held, now_);
       if (what.marks > 0 && !here.silent) {
         send({.what = kind::landed, .from = what.to, .to = what.from, .bytes = control_bytes, .marks = what.marks});
       }
@@ -234,7 +236,7 @@ void cluster::handle(event& what) {
               .from = what.to,
               .to = what.from,
               .bytes = control_bytes,
-              .allowed = here.rail.coming_in().allowance()});
+              .allowed = here.coming_in.allowance()});
       }
       if (what.ends_chunk) want_chunk(what.of);
       return;

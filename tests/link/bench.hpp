@@ -75,8 +75,8 @@ struct bench : host {
       : rail(lanes::by_weight({1, 1, 1, 1}), board, budget) {
     limits.slice_size = byte_count(65536);
     advance(0ms);
-    engine_.channel_up(lane::standard, messages);
-    engine_.channel_up(lane::bulk, data);
+    engine_.channel_up(lane::standard, messages, rail);
+    engine_.channel_up(lane::bulk, data, rail);
     settle();
   }
 
@@ -174,10 +174,11 @@ struct bench : host {
   tunables limits;
   lanes::host_board board;
   lanes::scheduler rail;
+  lanes::ingress coming_in{board};
   std::vector<std::byte> memory = std::vector<std::byte>(1 << 20);
   fake_channel messages, data;
   time_point now = time_point{} + 1s;
-  engine engine_{*this, rail, limits, lanes_here, true};
+  engine engine_{*this, coming_in, limits, lanes_here, true};
   std::uint32_t heard = 0;
   bool wanted = false; ///< the part that was heard last
   int opens = 0;

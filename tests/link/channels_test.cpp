@@ -19,9 +19,9 @@ struct two : bench {
     if (one_sided) {
       engine_.channel_down(lane::bulk);
       data.epoch_ = 2;
-      engine_.channel_up(lane::bulk, data);
+      engine_.channel_up(lane::bulk, data, rail);
     }
-    engine_.channel_up(second, other);
+    engine_.channel_up(second, other, rail);
     settle();
   }
 
@@ -55,6 +55,42 @@ TEST_CASE("the slices of a transfer are spread over the channels of their lane, 
   all.merge(two::indices(end.other));
   CHECK(all.size() == 8);
   CHECK(end.other.slices[0].epoch == 7);
+}
+
+TEST_CASE("channels on two rails: each takes what the budget of its own rail has room for") {
+  lanes::host_board other_board;
+  lanes::scheduler other_rail(lanes::by_weight({1, 1, 1, 1}), other_board, 4 * 65536);
+  fake_channel other;
+  bench end(2 * 65536);
+  end.limits.lane_bulk_channels = 2;
+  end.engine_.channel_up(second, other, other_rail);
+  const auto settle = [&] {
+    end.settle();
+    other_rail.advance(end.now);
+    other_rail.run(1 << 30);
+  };
+  end.hear_request(wire::operation_kind::read, 16 * 65536);
+  end.engine_.supply_read(theirs, end.pieces(16 * 65536), {}, end.owner());
+  const auto bytes_of = [](const fake_channel& of) {
+    std::uint64_t sum = 0;
+    for (const auto& each : of.parts) sum += each.part.length;
+    return sum;
+  };
+  settle();
+  CHECK(bytes_of(end.data) == 2 * 65536);
+  CHECK(bytes_of(other) == 4 * 65536);
+  CHECK(end.rail.under_way().state().bytes == 2 * 65536);
+  CHECK(other_rail.under_way().state().bytes == 4 * 65536);
+  // What lands makes room on its own rail only.
+  end.engine_.landed(second, 2);
+  settle();
+  CHECK(bytes_of(end.data) == 2 * 65536);
+  CHECK(bytes_of(other) > 4 * 65536);
+  // One rail less: what the other has goes on.
+  end.engine_.channel_down(lane::bulk);
+  CHECK(end.rail.under_way().state().bytes == 0);
+  end.engine_.landed(second, 1000); // of more than there are: a peer that lies
+  CHECK(end.broken);
 }
 
 TEST_CASE("the channel whose slices are verified gets more of them") {
@@ -110,7 +146,7 @@ TEST_CASE("a successor that has carried nothing does not hold up what its predec
   end.supply(8 * 65536);
   end.engine_.channel_down(second);
   end.other.epoch_ = 8;
-  end.engine_.channel_up(second, end.other);
+  end.engine_.channel_up(second, end.other, end.rail);
   end.engine_.channel_down(second);
   end.settle();
   CHECK(end.data.slices.size() == 4);
@@ -131,7 +167,7 @@ TEST_CASE("a peer that verifies what it refused loses nothing but its own order"
   end.hear({.type = frame_type::channel_fenced, .index = wire::place(lane::bulk).index(), .code = 1});
   end.other.slices.clear();
   end.other.epoch_ = 8;
-  end.engine_.channel_up(second, end.other);
+  end.engine_.channel_up(second, end.other, end.rail);
   end.settle();
   CHECK(end.other.slices.size() == 16); // the window, and no more
 }
@@ -154,7 +190,7 @@ TEST_CASE("an engine says of each one-sided channel that it knows it, behind wha
   end.settle();
   end.engine_.cancel(id, errc::cancelled);
   end.other.epoch_ = 8;
-  end.engine_.channel_up(second, end.other);
+  end.engine_.channel_up(second, end.other, end.rail);
   end.settle();
   const auto& said = end.messages.messages;
   const auto is_up = [](const wire::frame_header& one) {
@@ -263,7 +299,7 @@ TEST_CASE("a fence does not wait for a successor of a channel that the sender ha
   end.engine_.frame_arrived(lane::bulk, {.type = frame_type::marker, .epoch = 2, .transfer = id, .argument = 3}, {});
   end.engine_.channel_down(second); // before this end stops
   end.other.epoch_ = 8;
-  end.engine_.channel_up(second, end.other);
+  end.engine_.channel_up(second, end.other, end.rail);
   end.settle();
   end.engine_.cancel(id, errc::cancelled);
   end.settle();

@@ -146,7 +146,7 @@ TEST_CASE("a slice of another epoch than its channel's breaks the protocol") {
   const auto id = end.begin(wire::operation_kind::read, 65536);
   end.engine_.channel_down(lane::bulk);
   end.data.epoch_ = 2;
-  end.engine_.channel_up(lane::bulk, end.data);
+  end.engine_.channel_up(lane::bulk, end.data, end.rail);
   end.hear_slice(id, 0, false);
   CHECK_FALSE(end.broken.has_value());
   end.engine_.slice_began(lane::bulk, {.type = frame_type::slice, .body_length = 65536, .epoch = 7, .transfer = id});
@@ -208,7 +208,7 @@ TEST_CASE("messages behind a damaged one wait for the next channel") {
   CHECK(end.closed.size() == 1);
   end.engine_.channel_down(lane::standard);
   end.messages.epoch_ = 2;
-  end.engine_.channel_up(lane::standard, end.messages);
+  end.engine_.channel_up(lane::standard, end.messages, end.rail);
   end.heard = 0;
   end.hear({.type = frame_type::cancel, .transfer = theirs});
   end.hear({.type = frame_type::cancel, .transfer = theirs});
@@ -260,7 +260,7 @@ TEST_CASE("what was sent over a lost channel waits for the peer's fence") {
   REQUIRE(end.data.slices.size() == 2);
   end.engine_.channel_down(lane::bulk);
   end.data.epoch_ = 2;
-  end.engine_.channel_up(lane::bulk, end.data);
+  end.engine_.channel_up(lane::bulk, end.data, end.rail);
   end.settle();
   CHECK(end.data.slices.size() == 2);
   end.hear_progress(id, {{0, 1, false}});
@@ -286,7 +286,7 @@ TEST_CASE("a cancelled read over a one-sided channel waits for the sender's mark
   end.engine_.channel_down(lane::bulk);
   end.data.one_sided = true;
   end.data.epoch_ = 2;
-  end.engine_.channel_up(lane::bulk, end.data);
+  end.engine_.channel_up(lane::bulk, end.data, end.rail);
   const auto id = end.begin(wire::operation_kind::read, 65536);
   end.engine_.cancel(id, errc::cancelled);
   end.settle();

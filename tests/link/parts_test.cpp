@@ -78,7 +78,7 @@ TEST_CASE("parts that were on a lost channel go again from the beginning of thei
   end.engine_.channel_down(lane::bulk);
   fake_channel next;
   next.epoch_ = 2;
-  end.engine_.channel_up(lane::bulk, next);
+  end.engine_.channel_up(lane::bulk, next, end.rail);
   end.settle();
   CHECK(next.parts.empty()); // until the peer has fenced the lost one
   end.hear({.type = frame_type::channel_fenced, .index = wire::place(lane::bulk).index(), .code = 1});

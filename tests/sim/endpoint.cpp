@@ -18,9 +18,11 @@ wire::hello greeting_of(const node& from, id128 session) {
 } // namespace
 
 endpoint::side::side(endpoint& owner, std::span<const lane> lanes, bool dialled)
-    : in(owner),
-      rail(lanes::policies_of(owner.node_.in.limits), owner.board_, owner.node_.in.limits.lane_budget.value()),
-      engine(*this, rail, owner.node_.in.limits, lanes, dialled) {}
+    : in(owner), rails{{{lanes::policies_of(owner.node_.in.limits), owner.board_,
+                         owner.node_.in.limits.lane_budget.value()},
+                        {lanes::policies_of(owner.node_.in.limits), owner.other_board_,
+                         owner.node_.in.limits.lane_budget.value()}}},
+      coming_in(owner.board_), engine(*this, coming_in, owner.node_.in.limits, lanes, dialled) {}
 
 void endpoint::side::operation_arrived(const links::incoming& begun) {
   in.node_.in.serves->arrived(in, engine, begun);
@@ -123,18 +125,22 @@ void endpoint::settle() {
   for (auto* one : {&realtime_, &others_, &realtime_, &others_}) {
     one->engine.flush();
     if (one == &realtime_) board_.seen(node_.in.time.now());
-    one->rail.advance(node_.in.time.now());
-    // Slices leave whole or in parts.
-    do one->rail.run(node_.in.random.chance(0.5) ? plenty : 1 + node_.in.random.below(200'000));
-    while (!one->rail.idle());
+    for (auto& rail : one->rails) {
+      rail.advance(node_.in.time.now());
+      // Slices leave whole or in parts.
+      do rail.run(node_.in.random.chance(0.5) ? plenty : 1 + node_.in.random.below(200'000));
+      while (!rail.idle());
+    }
     one->engine.flush_channels();
   }
   arm();
 }
 
 void endpoint::arm() {
-  const auto due = std::min({session_.next_due(), realtime_.engine.next_due(), others_.engine.next_due(),
-                             realtime_.rail.next_due(), others_.rail.next_due()});
+  auto due = std::min({session_.next_due(), realtime_.engine.next_due(), others_.engine.next_due()});
+  for (const auto* one : {&realtime_, &others_}) {
+    for (const auto& rail : one->rails) due = std::min(due, rail.next_due());
+  }
   if (due >= armed_) return;
   armed_ = due;
   node_.in.time.at(due, [self = weak_from_this()] {
@@ -269,7 +275,8 @@ void endpoint::channel_up(wire::place at) {
   node_.in.note(fmt::format("{}: {} channel {} to {} is up", node_.name, to_text(at), slot.epoch, peer_));
   slot.current->listen(at, side_of(at.carries).engine, slot.epoch);
   session_.channel_opened(at, slot.epoch);
-  side_of(at.carries).engine.channel_up(at, *slot.current);
+  auto& side = side_of(at.carries);
+  side.engine.channel_up(at, *slot.current, side.rails[at.number % side.rails.size()]);
 }
 
 void endpoint::channel_offered(wire::place at, std::uint32_t epoch, const end_pointer& over) {

@@ -7,6 +7,7 @@
 #include "link/session.hpp"
 #include "path/sim/connection.hpp"
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -74,7 +75,7 @@ public:
   const memory::piece_list* granted(path::sim::end& at, std::uint64_t transfer) override;
 
 private:
-  /// The engine of some lanes and its rail.
+  /// The engine of some lanes and its rails: the channels of a lane take turns on them.
   struct side final : links::host {
     side(endpoint& owner, std::span<const lane> lanes, bool dialled);
     void open_channel(wire::place at) override { in.session_.want_channel(at); }
@@ -83,7 +84,8 @@ private:
     void protocol_broken(const error& how) override;
 
     endpoint& in;
-    lanes::scheduler rail; ///< with a budget, which in production realtime has not
+    std::array<lanes::scheduler, 2> rails; ///< with budgets, which in production realtime has not
+    lanes::ingress coming_in;
     links::engine engine;
   };
 
@@ -129,6 +131,7 @@ private:
   end_pointer offered_; ///< a new connection of the session, while it replaces the old one
   std::uint64_t session_attempt_ = 0;
   lanes::host_board board_;
+  lanes::host_board other_board_{board_, 1};
   side realtime_;
   side others_;
   std::array<slot, wire::place_count> slots_;

@@ -54,6 +54,17 @@ std::string rate_text(const json& lane, const char* key) {
   return text == "0" ? "-" : text;
 }
 
+void print_rail(const json& rail) {
+  const auto& budget = rail.at("budget");
+  const auto& waits = rail.at("waits");
+  fmt::print("rail {}: {} of {} under way{}; waits for budget {}, limit {}, channel {}\n",
+             rail.at("rail").get<std::string>(), to_string(byte_count{budget.at("under_way").get<std::uint64_t>()}),
+             to_string(byte_count{budget.at("limit").get<std::uint64_t>()}),
+             budget.at("crowded").get<bool>() ? ", realtime traffic is about" : "",
+             waits.at("budget").get<std::uint64_t>(), waits.at("limit").get<std::uint64_t>(),
+             waits.at("channel").get<std::uint64_t>());
+}
+
 void print_lanes(const json& answer) {
   fmt::print("{:<11} {:>7} {:>12} {:>12} {:>18} {:>18}\n", "lane", "weight", "reservation", "limit", "bytes delivered",
              "bytes received");
@@ -65,13 +76,7 @@ void print_lanes(const json& answer) {
   if (const auto demoted = answer.at("realtime_demoted").get<std::uint64_t>(); demoted > 0) {
     fmt::print("realtime beyond its limit: {} operations went over standard\n", demoted);
   }
-  const auto& budget = answer.at("budget");
-  const auto& waits = answer.at("waits");
-  fmt::print("budget: {} of {} under way{}\n", to_string(byte_count{budget.at("under_way").get<std::uint64_t>()}),
-             to_string(byte_count{budget.at("limit").get<std::uint64_t>()}),
-             budget.at("crowded").get<bool>() ? ", realtime traffic is about" : "");
-  fmt::print("waits for budget {}, limit {}, channel {}\n", waits.at("budget").get<std::uint64_t>(),
-             waits.at("limit").get<std::uint64_t>(), waits.at("channel").get<std::uint64_t>());
+  for (const auto& rail : answer.at("rails")) print_rail(rail);
 }
 
 result<void> ask_and_show(command_context& context, const lanes_arguments& arguments, const std::string& request) {

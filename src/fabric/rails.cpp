@@ -1,0 +1,92 @@
+#include "fabric/rails.hpp"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+namespace weft::fabrics {
+namespace {
+
+namespace ip = boost::asio::ip;
+
+/// Of an interface that was not found, or is of another network namespace: all such count as one rail.
+constexpr std::uint32_t no_interface = ~std::uint32_t{0};
+
+ip::address plain(const ip::address& from) {
+  if (from.is_v6() && from.to_v6().is_v4_mapped()) return ip::make_address_v4(ip::v4_mapped, from.to_v6());
+  if (from.is_v6()) return ip::address_v6(from.to_v6().to_bytes()); // without its zone
+  return from;
+}
+
+bool has(const ifaddrs& each, const ip::address& wanted) {
+  if (each.ifa_addr == nullptr) return false;
+  if (wanted.is_v4() && each.ifa_addr->sa_family == AF_INET) {
+    sockaddr_in at{};
+    std::memcpy(&at, each.ifa_addr, sizeof at);
+    // All of the loopback's network is this host.
+    if (wanted.is_loopback() && (each.ifa_flags & IFF_LOOPBACK) != 0) return true;
+    return ntohl(at.sin_addr.s_addr) == wanted.to_v4().to_uint();
+  }
+  if (wanted.is_v6() && each.ifa_addr->sa_family == AF_INET6) {
+    sockaddr_in6 at{};
+    std::memcpy(&at, each.ifa_addr, sizeof at);
+    return std::memcmp(&at.sin6_addr, wanted.to_v6().to_bytes().data(), sizeof at.sin6_addr) == 0;
+  }
+  return false;
+}
+
+/// The interface that has the address; empty: none has.
+std::string interface_of(const ip::address& local) {
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return "";
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(all, ::freeifaddrs);
+  for (const auto* each = all; each != nullptr; each = each->ifa_next) {
+    if (has(*each, local)) return each->ifa_name;
+  }
+  return "";
+}
+
+/// What a VLAN lies on. A bond of several is a wire of its own.
+std::string below(std::string interface) {
+  constexpr int most_levels = 8;
+  for (int i = 0; i < most_levels; ++i) {
+    std::error_code failed;
+    std::vector<std::string> lower;
+    for (const auto& each : std::filesystem::directory_iterator("/sys/class/net/" + interface, failed)) {
+      const auto name = each.path().filename().string();
+      if (name.starts_with("lower_")) lower.push_back(name.substr(std::strlen("lower_")));
+    }
+    if (lower.size() != 1) return interface;
+    interface = lower.front();
+  }
+  return interface;
+}
+
+} // namespace
+
+const rail& rails::of(const ip::address& local) {
+  const auto wanted = plain(local);
+  const std::lock_guard lock(mutex_);
+  auto& known = by_address_[wanted];
+  if (known != nullptr) return *known;
+  const auto name = below(interface_of(wanted));
+  const auto index = name.empty() ? 0 : ::if_nametoindex(name.c_str());
+  const auto slot = board_.rail_of(index == 0 ? no_interface : index);
+  const auto same = std::ranges::find(all_, slot, &rail::slot);
+  known = same != all_.end() ? &*same : &all_.emplace_back(rail{slot, index == 0 ? "unknown" : name});
+  return *known;
+}
+
+std::vector<const rail*> rails::known() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<const rail*> found;
+  for (const auto& each : all_) found.push_back(&each);
+  return found;
+}
+
+} // namespace weft::fabrics

@@ -1,0 +1,45 @@
+// The rails of this host that the fabric's channels go over. A rail is one wire, whatever goes over it: an RDMA device,
+// its network interface and the VLANs on that are one. It is found by the address at this end, which RoCE and TCP have
+// alike.
+#pragma once
+
+#include "lane/host_board.hpp"
+
+#include <boost/asio/ip/address.hpp>
+
+#include <cstddef>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace weft::fabrics {
+
+/// Constant once it is known.
+struct rail {
+  std::size_t slot = 0; ///< among those of the host's board
+  std::string name;     ///< of the network interface
+};
+
+/// Any thread may use it.
+class rails {
+public:
+  static constexpr std::size_t most = lanes::board_entry::most_rails;
+
+  explicit rails(lanes::host_board& board) noexcept : board_(board) {}
+
+  /// The one that `local`, an address of this host, is on, for as long as this lives. Asks the kernel once for each
+  /// address.
+  [[nodiscard]] const rail& of(const boost::asio::ip::address& local);
+  /// Those that were asked for.
+  [[nodiscard]] std::vector<const rail*> known() const;
+
+private:
+  lanes::host_board& board_;
+  mutable std::mutex mutex_;
+  std::deque<rail> all_;
+  std::map<boost::asio::ip::address, const rail*> by_address_;
+};
+
+} // namespace weft::fabrics
