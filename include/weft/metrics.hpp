@@ -4,8 +4,11 @@
 #include <weft/lane.hpp>
 
 #include <array>
+#include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -24,6 +27,30 @@ struct lane_metrics {
     bytes_delivered += more.bytes_delivered;
     bytes_received += more.bytes_received;
     return *this;
+  }
+};
+
+/// How long something took, how often.
+struct lag_metrics {
+  /// The first one counts what took less than 1 us, each further one what took less than twice that; the last one all
+  /// that took longer.
+  std::array<std::uint64_t, 24> counts = {};
+
+  /// What all of the first `index + 1` took less than.
+  [[nodiscard]] static constexpr std::chrono::nanoseconds bound(std::size_t index) noexcept {
+    return std::chrono::microseconds(std::int64_t{1} << index);
+  }
+  [[nodiscard]] std::uint64_t total() const noexcept {
+    return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+  }
+  /// The bound that the given share of them lie below; zero if there are none. What is longer than all counts as the
+  /// last one.
+  [[nodiscard]] std::chrono::nanoseconds below(double share) const noexcept {
+    auto left = static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(total())));
+    if (left == 0) return std::chrono::nanoseconds::zero();
+    std::size_t index = 0;
+    while (index + 1 < counts.size() && counts[index] < left) left -= counts[index++];
+    return bound(index);
   }
 };
 
@@ -46,13 +73,18 @@ struct rail_metrics {
   std::string name; ///< of its network interface
   budget_metrics budget = {};
   wait_metrics waits = {};
+  /// From when a realtime message was handed to the network until it had arrived, of a sample of them: over TCP alone,
+  /// every 250 us beside bulk, else every 5 ms. What it waits for behind bulk is in it.
+  lag_metrics realtime_arrival = {};
 };
 
 /// All count from the start of the fabric.
 struct metrics {
   std::array<lane_metrics, lane_count> lanes = {}; ///< by lane
   std::vector<rail_metrics> rails = {};
-  bool crowded = false;         ///< realtime traffic was about in the last second, on any rail that this host knows of
+  bool crowded = false; ///< realtime traffic was about in the last second, on any rail that this host knows of
+  /// From the call that begins a realtime operation on a thread of the caller's until the realtime thread had it.
+  lag_metrics realtime_pickup = {};
   std::uint64_t links = 0;      ///< alive now
   std::uint64_t operations = 0; ///< outstanding now
   std::uint64_t slices_resent = 0;

@@ -4,7 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
+#include <span>
 #include <utility>
 
 namespace weft {
@@ -18,6 +21,9 @@ std::string to_text(byte_count value) {
 }
 std::string to_text(bytes_per_second value) {
   return format_rate(value);
+}
+std::string to_text(rail_rate value) {
+  return to_string(value);
 }
 std::string to_text(std::chrono::nanoseconds value) {
   return format_duration(value);
@@ -59,6 +65,13 @@ result<void> from_text(std::string_view text, byte_count& value) {
 
 result<void> from_text(std::string_view text, bytes_per_second& value) {
   const auto parsed = parse_rate(text);
+  if (!parsed) return parsed.error();
+  value = *parsed;
+  return {};
+}
+
+result<void> from_text(std::string_view text, rail_rate& value) {
+  const auto parsed = parse_rail_rate(text);
   if (!parsed) return parsed.error();
   value = *parsed;
   return {};
@@ -182,7 +195,7 @@ constexpr relation relations[] = {
 };
 
 /// Below it a slice takes most of what a transfer may go without one.
-constexpr bytes_per_second lowest_limit(1'000'000);
+constexpr rail_rate lowest_limit(bytes_per_second(1'000'000));
 
 /// A server lends a peer half of a pool's blocks of 256 KiB at most.
 constexpr bool half_of_pool_holds(byte_count chunk, byte_count pool) {
@@ -190,9 +203,11 @@ constexpr bool half_of_pool_holds(byte_count chunk, byte_count pool) {
   return (chunk.value() + block - 1) / block <= pool.value() / block / 2;
 }
 
-/// A limit of 0 is none.
-constexpr bool fits(bytes_per_second reservation, bytes_per_second limit) {
-  return limit.value() == 0 || reservation <= limit;
+/// A limit of 0 is none. Of percent and bytes per second, which is more follows from what a rail carries.
+constexpr bool fits(rail_rate reservation, rail_rate limit) {
+  if (limit.is_none()) return true;
+  if (reservation.hundredths() != 0 && limit.hundredths() != 0) return reservation.hundredths() <= limit.hundredths();
+  return reservation.hundredths() != 0 || limit.hundredths() != 0 || reservation <= limit;
 }
 
 constexpr const relation* broken_relation(const tunables& values) {
@@ -252,7 +267,54 @@ result<std::string> format_tunable(const tunables& values, std::string_view name
   return unknown(name);
 }
 
+namespace {
+
+struct named_rate {
+  std::string_view name;
+  rail_rate value;
+};
+
+constexpr std::size_t reservation_count = 3;
+
+/// What may be in percent of a rail: the reservations, then the limits.
+std::array<named_rate, reservation_count + 4> rates_of(const tunables& values) {
+  return {{{"lane.standard.reservation", values.lane_standard_reservation},
+           {"lane.bulk.reservation", values.lane_bulk_reservation},
+           {"lane.background.reservation", values.lane_background_reservation},
+           {"lane.realtime.limit", values.lane_realtime_limit},
+           {"lane.standard.limit", values.lane_standard_limit},
+           {"lane.bulk.limit", values.lane_bulk_limit},
+           {"lane.background.limit", values.lane_background_limit}}};
+}
+
+} // namespace
+
+result<void> validate_on(const tunables& values, std::string_view rail, bytes_per_second carries) {
+  const auto rates = rates_of(values);
+  if (carries.value() == 0) {
+    const auto percent = std::ranges::find_if(rates, [](const auto& each) { return each.value.hundredths() != 0; });
+    if (percent == rates.end()) return {};
+    return error{errc::invalid_config,
+                 fmt::format("{} ({}): what rail {} carries is not known: set rail.rate, or a rate in place of percent",
+                             percent->name, to_string(percent->value), rail)};
+  }
+  std::uint64_t sum = 0;
+  for (const auto& each : std::span(rates).first<reservation_count>()) sum += each.value.on(carries);
+  if (sum <= carries.value()) return {};
+  return error{errc::invalid_config, fmt::format("lane.*.reservation: together {}, and rail {} carries {}",
+                                                 format_rate(bytes_per_second(sum)), rail, format_rate(carries))};
+}
+
 result<void> validate(const tunables& values) {
+  std::uint32_t percent = 0;
+  const auto rates = rates_of(values);
+  for (const auto& each : std::span(rates).first<reservation_count>()) percent += each.value.hundredths();
+  if (percent > rail_rate::whole) {
+    return error{errc::invalid_config, fmt::format("lane.*.reservation: together {}% of a rail", percent / 100.0)};
+  }
+  if (values.rail_rate.value() != 0) {
+    if (const auto fits = validate_on(values, "by rail.rate", values.rail_rate); !fits) return fits;
+  }
   const relation* broken = broken_relation(values);
   if (broken == nullptr) return {};
   const auto with_value = [&](std::string_view name) {

@@ -8,6 +8,7 @@
 #include <weft/units.hpp>
 
 #include "base/cpu_list.hpp"
+#include "base/rail_rate.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -45,6 +46,8 @@ enum class host_share : std::uint8_t { off, user, group };
 
 /// 10 Tb/s: no rail is faster.
 inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
+inline constexpr rail_rate no_rate{};
+inline constexpr rail_rate highest_rate(fastest_rail);
 
 // X(member, name, type, default, minimum, maximum, unit, hot|cold, documentation). The member is the name with
 // underscores for dots; so is the environment variable WEFT_NAME, in capitals. Choices have the first and last
@@ -122,45 +125,42 @@ inline constexpr bytes_per_second fastest_rail(1'250'000'000'000);
   X(shard_low_space, "shard.low_space", byte_count, 256_MiB, 0_B, 1_TiB, "bytes", cold,                                \
     "free space that puts must leave in a store's file system; 0: none")                                               \
   X(shard_threads, "shard.threads", std::uint32_t, 2, 1, 256, "threads", cold, "threads that read and write a store")  \
-  X(lane_realtime_weight, "lane.realtime.weight", std::uint32_t, 16, 1, 1000, "shares", cold,                          \
-    "share of a busy rail that the realtime lane gets")                                                                \
-  X(lane_realtime_limit, "lane.realtime.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),            \
-    fastest_rail, "bytes/s", hot,                                                                                      \
-    "what may be asked for, and sent, as realtime; operations that are begun beyond it go over the standard lane; "    \
-    "0: none, else at least 1MB/s")                                                                                    \
+  X(rail_rate, "rail.rate", bytes_per_second, bytes_per_second(0), bytes_per_second(0), fastest_rail, "bytes/s", hot,  \
+    "what each rail carries, for what is set in percent of it; 0: as its network interface says")                      \
+  X(lane_realtime_limit, "lane.realtime.limit", weft::rail_rate, no_rate, no_rate, highest_rate, "bytes/s or %", hot,  \
+    "what may be asked for, and sent, as realtime, over all rails; operations that are begun beyond it go over the "   \
+    "standard lane; 0: none, else at least 1MB/s")                                                                     \
   X(lane_standard_weight, "lane.standard.weight", std::uint32_t, 8, 1, 1000, "shares", hot,                            \
     "share of a busy rail that the standard lane gets")                                                                \
   X(lane_bulk_weight, "lane.bulk.weight", std::uint32_t, 4, 1, 1000, "shares", hot,                                    \
     "share of a busy rail that the bulk lane gets")                                                                    \
   X(lane_background_weight, "lane.background.weight", std::uint32_t, 1, 1, 1000, "shares", hot,                        \
     "share of a busy rail that the background lane gets")                                                              \
-  X(lane_standard_reservation, "lane.standard.reservation", bytes_per_second, bytes_per_second(0),                     \
-    bytes_per_second(0), fastest_rail, "bytes/s", hot,                                                                 \
-    "what the standard lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "      \
-    "together must be less than the network carries, or the others get what is left; 0: none")                         \
-  X(lane_standard_limit, "lane.standard.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),            \
-    fastest_rail, "bytes/s", hot,                                                                                      \
-    "what the standard lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "     \
-    "of those at once must still move a slice within stall.default and shard.stall")                                   \
-  X(lane_bulk_reservation, "lane.bulk.reservation", bytes_per_second, bytes_per_second(0), bytes_per_second(0),        \
-    fastest_rail, "bytes/s", hot,                                                                                      \
-    "what the bulk lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "          \
-    "together must be less than the network carries, or the others get what is left; 0: none")                         \
-  X(lane_bulk_limit, "lane.bulk.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0), fastest_rail,      \
-    "bytes/s", hot,                                                                                                    \
-    "what the bulk lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "         \
-    "of those at once must still move a slice within stall.default and shard.stall")                                   \
-  X(lane_background_reservation, "lane.background.reservation", bytes_per_second, bytes_per_second(0),                 \
-    bytes_per_second(0), fastest_rail, "bytes/s", hot,                                                                 \
-    "what the background lane's transfers get before the lanes share by weight, over all threads.data; all lanes' "    \
-    "together must be less than the network carries, or the others get what is left; 0: none")                         \
-  X(lane_background_limit, "lane.background.limit", bytes_per_second, bytes_per_second(0), bytes_per_second(0),        \
-    fastest_rail, "bytes/s", hot,                                                                                      \
-    "what the background lane's transfers do not exceed, over all threads.data; 0: none, else at least 1MB/s; each "   \
-    "of those at once must still move a slice within stall.default and shard.stall")                                   \
+  X(lane_standard_reservation, "lane.standard.reservation", weft::rail_rate, no_rate, no_rate, highest_rate,           \
+    "bytes/s or %", hot,                                                                                               \
+    "what the standard lane's transfers get of each rail before the lanes share by weight, over all "                  \
+    "threads.data; those of all lanes must be less than the network carries, or some get what is left; 0: none")       \
+  X(lane_standard_limit, "lane.standard.limit", weft::rail_rate, no_rate, no_rate, highest_rate, "bytes/s or %", hot,  \
+    "what the standard lane's transfers do not exceed on each rail, over all threads.data; 0: none, else at "          \
+    "least 1MB/s; each of those at once must still move a slice within stall.default and shard.stall")                 \
+  X(lane_bulk_reservation, "lane.bulk.reservation", weft::rail_rate, no_rate, no_rate, highest_rate, "bytes/s or %",   \
+    hot,                                                                                                               \
+    "what the bulk lane's transfers get of each rail before the lanes share by weight, over all "                      \
+    "threads.data; those of all lanes must be less than the network carries, or some get what is left; 0: none")       \
+  X(lane_bulk_limit, "lane.bulk.limit", weft::rail_rate, no_rate, no_rate, highest_rate, "bytes/s or %", hot,          \
+    "what the bulk lane's transfers do not exceed on each rail, over all threads.data; 0: none, else at "              \
+    "least 1MB/s; each of those at once must still move a slice within stall.default and shard.stall")                 \
+  X(lane_background_reservation, "lane.background.reservation", weft::rail_rate, no_rate, no_rate, highest_rate,       \
+    "bytes/s or %", hot,                                                                                               \
+    "what the background lane's transfers get of each rail before the lanes share by weight, over all "                \
+    "threads.data; those of all lanes must be less than the network carries, or some get what is left; 0: none")       \
+  X(lane_background_limit, "lane.background.limit", weft::rail_rate, no_rate, no_rate, highest_rate, "bytes/s or %",   \
+    hot,                                                                                                               \
+    "what the background lane's transfers do not exceed on each rail, over all threads.data; 0: none, else at "        \
+    "least 1MB/s; each of those at once must still move a slice within stall.default and shard.stall")                 \
   X(lane_budget, "lane.budget", byte_count, 0_B, 0_B, 1_TiB, "bytes", cold,                                            \
-    "what the transfers of a data thread may have under way at once, over all peers and lanes, whatever receivers "    \
-    "allow; 0: it learns")                                                                                             \
+    "what the transfers of a data thread may have under way at once on a rail, over all peers and lanes, whatever "    \
+    "receivers allow; 0: it learns")                                                                                   \
   X(lane_bulk_channels, "lane.bulk.channels", std::uint32_t, 1, 1, 8, "channels", cold,                                \
     "queue pairs or connections that the bulk lane of a link is spread over, where one does not fill the network")     \
   X(lane_realtime_dscp, "lane.realtime.dscp", std::uint32_t, 46, 0, 63, "", cold,                                      \
@@ -231,5 +231,12 @@ result<void> set_tunable(tunables& values, std::string_view name, std::string_vi
 
 /// Whether the values fit together. Errors: invalid_config, naming the two that do not.
 [[nodiscard]] result<void> validate(const tunables& values);
+/// Whether they fit a rail of this name, which carries `carries` as far as it says, 0 if it does not. Errors:
+/// invalid_config, for percent of what is not known, and reservations beyond what it carries.
+[[nodiscard]] result<void> validate_on(const tunables& values, std::string_view rail, bytes_per_second carries);
+/// What a rail that says so of itself, 0 if it does not, carries by these settings.
+[[nodiscard]] constexpr bytes_per_second carried(const tunables& values, bytes_per_second says) noexcept {
+  return values.rail_rate.value() != 0 ? values.rail_rate : says;
+}
 
 } // namespace weft

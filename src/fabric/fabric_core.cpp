@@ -37,7 +37,8 @@ std::vector<std::unique_ptr<worker>> start_data_threads(const tunables& limits, 
 
 fabric_core::fabric_core(const config& settings)
     : limits_(settings.values()), live_(limits_), log_(settings.sink(), limits_.log_level), incarnation_(random_id()),
-      host_(limits_.host_share), rails_(host_.board()), realtime_limit_(limits_.lane_realtime_limit.value()),
+      host_(limits_.host_share), rails_(host_.board(), [this](const rail& found) { rail_found(found); }),
+      realtime_limit_(limits_.lane_realtime_limit.on({})),
       realtime_({settings.get("threads.name").value() + "-realtime", limits_.threads_realtime_cpus,
                  limits_.threads_realtime_priority, limits_.threads_realtime_nice, true},
                 limits_, host_.board()),
@@ -435,19 +436,14 @@ metrics fabric_core::snapshot() const {
   const auto now = clock::now();
   for (const auto* each : rails_.known()) {
     rail_metrics on{.name = each->name};
-    for (const auto& thread : data_) {
-      const auto state = thread->state_of(*each);
-      on.budget.limit += state.budget.limit;
-      on.budget.under_way += state.budget.bytes;
-      on.waits.budget += state.waits_for_budget;
-      on.waits.limit += state.waits_for_limit;
-      on.waits.channel += state.waits_for_channel;
-    }
+    realtime_.add_to(on, *each);
+    for (const auto& thread : data_) thread->add_to(on, *each);
     const lanes::host_board board(host_.board(), each->slot);
     on.budget.crowded = lanes::budget::crowded(board.last_seen(now), now);
     sum.rails.push_back(std::move(on));
   }
   sum.crowded = lanes::budget::crowded(host_.board().last_seen_anywhere(now), now);
+  realtime_.add_to(sum.realtime_pickup);
   sum.realtime_demoted = demoted_;
   for (const auto& link : live) {
     sum.links += link->alive() ? 1 : 0;
@@ -467,10 +463,12 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
       if (!row->hot) return error(errc::invalid_config, fmt::format("{}: fixed once the fabric is open", name));
     }
     if (const auto fits = validate(wanted); !fits) return fits;
+    for (const auto* each : rails_.known()) {
+      if (const auto fits = validate_on(wanted, each->name, carried(wanted, each->says)); !fits) return fits;
+    }
     live_ = wanted;
     host_.board().weigh(wanted.lane_bulk_weight);
-    const auto limit = wanted.lane_realtime_limit.value();
-    if (realtime_limit_.exchange(limit) != limit) realtime_bucket_.forgive();
+    limit_realtime();
     const auto tell = [&wanted](worker& thread) {
       thread.post([&thread, wanted] {
         thread.begin();
@@ -483,6 +481,22 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
   }
   for (const auto& [name, text] : values) log_.info("{} is {} now", name, text);
   return {};
+}
+
+/// With settings_mutex_ held. Operations are not of one rail: what they may have is that of all together.
+void fabric_core::limit_realtime() {
+  std::uint64_t all = 0;
+  for (const auto* each : rails_.known()) all += carried(live_, each->says).value();
+  const auto limit = live_.lane_realtime_limit.on(bytes_per_second(all));
+  if (realtime_limit_.exchange(limit) != limit) realtime_bucket_.forgive();
+}
+
+void fabric_core::rail_found(const rail& found) {
+  const std::lock_guard lock(settings_mutex_);
+  limit_realtime();
+  const auto carries = carried(live_, found.says);
+  log_.info("rail {}: {}", found.name, carries.value() == 0 ? "it does not say what it carries" : format_rate(carries));
+  if (const auto fits = validate_on(live_, found.name, carries); !fits) log_.warning("{}", fits.error().where());
 }
 
 lane fabric_core::lane_for(lane asked, std::uint64_t bytes) noexcept {

@@ -118,6 +118,8 @@ private:
                                std::function<void(bool lives)> told);
   void go_round(std::size_t next, std::function<void()> done);
   void wait_to_close(std::shared_ptr<boost::asio::steady_timer> timer, time_point until, std::function<void()> done);
+  void limit_realtime();
+  void rail_found(const rail& found);
   void close_links(std::function<void()> done);
   void all_fenced();
 

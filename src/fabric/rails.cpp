@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 
 namespace weft::fabrics {
@@ -67,19 +68,30 @@ std::string below(std::string interface) {
   return interface;
 }
 
+/// In megabits; a virtual one says -1, or nothing.
+bytes_per_second rate_of(const std::string& interface) {
+  std::int64_t megabits = -1;
+  std::ifstream("/sys/class/net/" + interface + "/speed") >> megabits;
+  return bytes_per_second(megabits > 0 ? static_cast<std::uint64_t>(megabits) * 125'000 : 0);
+}
+
 } // namespace
 
 const rail& rails::of(const ip::address& local) {
   const auto wanted = plain(local);
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   auto& known = by_address_[wanted];
   if (known != nullptr) return *known;
   const auto name = below(interface_of(wanted));
   const auto index = name.empty() ? 0 : ::if_nametoindex(name.c_str());
   const auto slot = board_.rail_of(index == 0 ? no_interface : index);
   const auto same = std::ranges::find(all_, slot, &rail::slot);
-  known = same != all_.end() ? &*same : &all_.emplace_back(rail{slot, index == 0 ? "unknown" : name});
-  return *known;
+  if (same != all_.end()) return *(known = &*same);
+  const auto& made = all_.emplace_back(index == 0 ? rail{slot, "unknown"} : rail{slot, name, rate_of(name)});
+  known = &made;
+  lock.unlock();
+  found_(made);
+  return made;
 }
 
 std::vector<const rail*> rails::known() const {

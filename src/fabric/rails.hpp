@@ -5,10 +5,13 @@
 
 #include "lane/host_board.hpp"
 
+#include "weft/units.hpp"
+
 #include <boost/asio/ip/address.hpp>
 
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -18,8 +21,9 @@ namespace weft::fabrics {
 
 /// Constant once it is known.
 struct rail {
-  std::size_t slot = 0; ///< among those of the host's board
-  std::string name;     ///< of the network interface
+  std::size_t slot = 0;       ///< among those of the host's board
+  std::string name = {};      ///< of the network interface
+  bytes_per_second says = {}; ///< the rate that this says of itself; 0: it says none
 };
 
 /// Any thread may use it.
@@ -27,7 +31,9 @@ class rails {
 public:
   static constexpr std::size_t most = lanes::board_entry::most_rails;
 
-  explicit rails(lanes::host_board& board) noexcept : board_(board) {}
+  /// `found` hears of each, once, from of(): on whatever thread asked for it first.
+  rails(lanes::host_board& board, std::function<void(const rail&)> found) noexcept
+      : board_(board), found_(std::move(found)) {}
 
   /// The one that `local`, an address of this host, is on, for as long as this lives. Asks the kernel once for each
   /// address.
@@ -37,6 +43,7 @@ public:
 
 private:
   lanes::host_board& board_;
+  const std::function<void(const rail&)> found_;
   mutable std::mutex mutex_;
   std::deque<rail> all_;
   std::map<boost::asio::ip::address, const rail*> by_address_;

@@ -115,8 +115,9 @@ inline void submit(const std::shared_ptr<link_core>& core, links::operation_requ
     return side.run([&](links::engine& engine) { begin(engine, std::move(asked), std::move(owner), id); });
   }
   std::vector<std::byte> copy(asked.payload.begin(), asked.payload.end());
-  side.run([begin, asked = std::move(asked), copy = std::move(copy), owner = std::move(owner),
+  side.run([begin, &side, at = clock::now(), asked = std::move(asked), copy = std::move(copy), owner = std::move(owner),
             id = std::move(id)](links::engine& engine) mutable {
+    side.on().picked_up(at);
     asked.payload = copy;
     begin(engine, std::move(asked), std::move(owner), id);
   });

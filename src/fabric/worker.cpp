@@ -227,7 +227,7 @@ lanes::scheduler& worker::scheduler_of(const rail& which) {
   auto& known = by_slot_[which.slot];
   if (known == nullptr) {
     const auto budget = realtime_ ? lanes::scheduler::no_budget : limits_.lane_budget.value();
-    carriers_.push_back(std::make_unique<carrier>(board_, which.slot, lanes::policies_of(limits_), budget));
+    carriers_.push_back(std::make_unique<carrier>(board_, which, limits_, budget));
     known = carriers_.back().get();
   }
   return known.load()->scheduler;
@@ -235,17 +235,22 @@ lanes::scheduler& worker::scheduler_of(const rail& which) {
 
 void worker::set(const tunables& chosen) {
   limits_ = chosen;
-  for (const auto& each : carriers_) each->scheduler.set(lanes::policies_of(limits_));
+  for (const auto& each : carriers_) {
+    each->scheduler.set(lanes::policies_of(limits_, carried(limits_, each->says)));
+  }
 }
 
-rail_state worker::state_of(const rail& which) const noexcept {
+void worker::add_to(rail_metrics& sum, const rail& which) const noexcept {
   const auto* on = by_slot_[which.slot].load();
-  if (on == nullptr) return {};
+  if (on == nullptr) return;
+  on->scheduler.arrivals().add_to(sum.realtime_arrival);
+  if (realtime_) return; // it has no budget
+  sum.budget.limit += on->limit.load(std::memory_order_relaxed);
+  sum.budget.under_way += on->bytes.load(std::memory_order_relaxed);
   const auto& waits = on->scheduler.waits();
-  return {.budget = {on->limit.load(std::memory_order_relaxed), on->bytes.load(std::memory_order_relaxed)},
-          .waits_for_budget = waits.budget,
-          .waits_for_limit = waits.limit,
-          .waits_for_channel = waits.channel};
+  sum.waits.budget += waits.budget;
+  sum.waits.limit += waits.limit;
+  sum.waits.channel += waits.channel;
 }
 
 } // namespace weft::fabrics

@@ -11,6 +11,8 @@
 #include "lane/scheduler.hpp"
 #include "path/event_source.hpp"
 
+#include "weft/metrics.hpp"
+
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
@@ -47,14 +49,6 @@ struct thread_plan {
   bool realtime = false;      ///< it carries the realtime lane: it has no budget, and says on the board how it fares
 };
 
-/// How a rail stands on one thread.
-struct rail_state {
-  lanes::budget_state budget;
-  std::uint64_t waits_for_budget = 0;
-  std::uint64_t waits_for_limit = 0;
-  std::uint64_t waits_for_channel = 0;
-};
-
 class worker {
 public:
   /// `board`: the fabric's, of any rail.
@@ -76,8 +70,11 @@ public:
   [[nodiscard]] bool here() const noexcept { return current_ == this; }
   /// Where the thread could not be placed as planned: which processors, which priority, and why. Constant.
   [[nodiscard]] const std::vector<std::string>& complaints() const noexcept { return complaints_; }
-  /// At the end of the last batch, but for what realtime traffic there is; any thread may ask.
-  [[nodiscard]] rail_state state_of(const rail& which) const noexcept;
+  /// From any thread: its part of what there is to tell of a rail, and of the pick-up of operations.
+  void add_to(rail_metrics& sum, const rail& which) const noexcept;
+  void add_to(lag_metrics& sum) const noexcept { pickups_.add_to(sum); }
+  /// On the thread: an operation that another thread began at `asked` is here now.
+  void picked_up(time_point asked) noexcept { pickups_.record(now_ - asked); }
   /// On the thread: a channel was opened or closed. With poll=spin the thread sleeps only while it has none.
   void channel_opened() noexcept { ++channels_; }
   void channel_closed() noexcept { --channels_; }
@@ -129,12 +126,14 @@ private:
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   /// A rail that channels of this thread were on.
   struct carrier {
-    carrier(const lanes::host_board& of, std::size_t slot, const lanes::policies& chosen, std::uint64_t budget)
-        : board(of, slot), scheduler(chosen, board, budget), limit(scheduler.under_way().state().limit) {}
+    carrier(const lanes::host_board& of, const rail& which, const tunables& limits, std::uint64_t budget)
+        : says(which.says), board(of, which.slot),
+          scheduler(lanes::policies_of(limits, carried(limits, says)), board, budget),
+          limit(scheduler.under_way().state().limit) {}
 
+    const bytes_per_second says; ///< its rate, as it says
     lanes::host_board board;
     lanes::scheduler scheduler;
-    std::uint64_t rate = 0;
     std::atomic<std::uint64_t> limit;
     std::atomic<std::uint64_t> bytes = 0;
   };
@@ -147,6 +146,7 @@ private:
   lanes::ingress coming_in_;
   std::vector<std::unique_ptr<carrier>> carriers_;
   std::array<std::atomic<carrier*>, rails::most> by_slot_{}; ///< of these
+  lag_counters pickups_;                                     ///< of operations that other threads began
   due_timer rail_timer_;
   std::vector<std::shared_ptr<path::event_source>> sources_;
   std::vector<std::shared_ptr<batched>> touched_;

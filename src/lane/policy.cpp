@@ -4,10 +4,10 @@
 
 namespace weft::lanes {
 
-policies policies_of(const tunables& limits) noexcept {
-  const auto part = [&limits](bytes_per_second of_all) { return of_all.value() / limits.threads_data; };
+policies policies_of(const tunables& limits, bytes_per_second carries) noexcept {
+  const auto part = [&](rail_rate of_all) { return of_all.on(carries) / limits.threads_data; };
   return {{
-      {limits.lane_realtime_weight, 0, limits.lane_realtime_limit.value()}, // it has one thread
+      {1, 0, limits.lane_realtime_limit.on(carries)}, // alone on its thread
       {limits.lane_standard_weight, part(limits.lane_standard_reservation), part(limits.lane_standard_limit)},
       {limits.lane_bulk_weight, part(limits.lane_bulk_reservation), part(limits.lane_bulk_limit)},
       {limits.lane_background_weight, part(limits.lane_background_reservation), part(limits.lane_background_limit)},

@@ -29,7 +29,8 @@ struct marks {
 };
 [[nodiscard]] marks marks_of(const tunables& limits, lane on) noexcept;
 
-/// Of the realtime thread, or one of the data threads, which share evenly.
-[[nodiscard]] policies policies_of(const tunables& limits) noexcept;
+/// On a rail that carries `carries`, 0 if that is not known: then what is set in percent of it is none. Of the realtime
+/// thread, or one of the data threads, which share evenly.
+[[nodiscard]] policies policies_of(const tunables& limits, bytes_per_second carries) noexcept;
 
 } // namespace weft::lanes

@@ -79,21 +79,6 @@ void scheduler::charge(std::size_t which, std::uint64_t bytes) noexcept {
   }
 }
 
-/// Realtime earns by what the others send in their turns, so that it gets its share by weight; what they have reserved
-/// is no part of that. A little is saved up, to go first with; the rest is its turn among the others.
-void scheduler::earn(std::size_t which, std::uint64_t bytes) noexcept {
-  std::uint64_t sharing = 0;
-  for (std::size_t i = 0; i < lane_count; ++i) {
-    if (i != realtime && (i == which || may_send(i))) sharing += policies_[i].weight;
-  }
-  earned_ += bytes * policies_[realtime].weight;
-  realtime_first_ += static_cast<std::int64_t>(earned_ / sharing);
-  earned_ %= sharing;
-  const auto beyond = std::max<std::int64_t>(realtime_first_ - realtime_burst, 0);
-  realtime_first_ -= beyond;
-  realtime_turn_ = may_send(realtime) ? realtime_turn_ + beyond : 0;
-}
-
 /// The first flow's turn: it goes to the end, or off the list when it cannot go on.
 std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
   auto& lane = queues_[which];
@@ -110,26 +95,20 @@ std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
   return sent;
 }
 
-std::size_t scheduler::preferred() const noexcept {
-  if (may_send(realtime) && (realtime_first_ > 0 || !others_may_send(realtime))) return realtime;
+std::size_t scheduler::behind() const noexcept {
   auto first = lane_count;
   for (std::size_t i = 0; i < lane_count; ++i) {
-    const bool behind = policies_[i].reservation != 0 && queues_[i].reserved_at <= now_ && may_send(i);
-    if (behind && (first == lane_count || queues_[i].reserved_at < queues_[first].reserved_at)) first = i;
+    const bool is_behind = policies_[i].reservation != 0 && queues_[i].reserved_at <= now_ && may_send(i);
+    if (is_behind && (first == lane_count || queues_[i].reserved_at < queues_[first].reserved_at)) first = i;
   }
   return first;
 }
 
 /// A step of the round.
 std::uint64_t scheduler::serve_by_weight(std::uint64_t allowance) {
-  if (realtime_turn_ > 0 && may_send(realtime)) {
-    const auto sent = serve_once(realtime, std::min(quantum, allowance));
-    realtime_turn_ -= static_cast<std::int64_t>(sent);
-    return sent;
-  }
   auto& lane = queues_[turn_];
   std::uint64_t total = 0;
-  if (turn_ != realtime && may_send(turn_)) {
+  if (may_send(turn_)) {
     const auto pay = std::min(quantum, under_way_.quantum()) * policies_[turn_].weight;
     if (!std::exchange(paid_, true)) lane.deficit += static_cast<std::int64_t>(pay);
     if (lane.deficit > 0) {
@@ -137,7 +116,6 @@ std::uint64_t scheduler::serve_by_weight(std::uint64_t allowance) {
       const auto most = policies_[turn_].limit != 0 ? std::min(allowance, quantum) : allowance;
       total = serve_once(turn_, std::min(static_cast<std::uint64_t>(lane.deficit), most));
       lane.deficit -= static_cast<std::int64_t>(total);
-      earn(turn_, total);
     }
     if (may_send(turn_) && lane.deficit > 0) return total; // its turn goes on
   }
@@ -152,7 +130,7 @@ std::uint64_t scheduler::run(std::uint64_t allowance) {
   std::uint64_t total = 0;
   while (total < allowance && !idle()) {
     const auto left = std::min(allowance - total, under_way_.room());
-    auto first = preferred();
+    auto first = behind();
     for (std::size_t i = 0; i < lane_count && first == lane_count; ++i) {
       if (may_send(i) && !others_may_send(i)) first = i;
     }
@@ -166,7 +144,6 @@ std::uint64_t scheduler::run(std::uint64_t allowance) {
     const bool lumps = beside || policies_[first].limit != 0;
     const auto sent = serve_once(first, std::min(lumps ? quantum : lone_quantum, left));
     total += sent;
-    if (first == realtime && beside && realtime_first_ > 0) realtime_first_ -= static_cast<std::int64_t>(sent);
     auto& deficit = queues_[first].deficit;
     if (!beside) deficit = std::min<std::int64_t>(deficit, 0);
   }

@@ -1,12 +1,13 @@
-// Decides which lane sends next on one rail, in the words of mClock (Gulati, Merchant, Varman: "mClock: handling
-// throughput variability for hypervisor IO scheduling", OSDI 2010): the realtime lane first, within its share; then
-// lanes that are behind their reservation; then deficit round robin over bytes by weight; and no lane beyond its limit.
-// Inside a lane the flow whose bytes are wanted first, and the others in turn. Pure logic: no I/O, no clock. One thread
-// owns it.
+// Decides which of one thread's lanes sends next on one rail, in the words of mClock (Gulati, Merchant, Varman:
+// "mClock: handling throughput variability for hypervisor IO scheduling", OSDI 2010): lanes that are behind their
+// reservation first; then deficit round robin over bytes by weight; and no lane beyond its limit. Realtime has a
+// thread, and so a scheduler, of its own: it waits for no other lane, and what holds it is its limit. Inside a lane the
+// flow whose bytes are wanted first, and the others in turn. Pure logic: no I/O, no clock. One thread owns it.
 #pragma once
 
 #include "base/clock.hpp"
 #include "base/counter.hpp"
+#include "base/lag_counters.hpp"
 #include "lane/budget.hpp"
 #include "lane/policy.hpp"
 #include "lane/turns.hpp"
@@ -56,6 +57,12 @@ public:
   /// From a flow's send: so much goes to a channel.
   void released(flight& to, std::uint64_t bytes, bool marked) noexcept { under_way_.released(to, bytes, marked, now_); }
   [[nodiscard]] const wait_counters& waits() const noexcept { return waits_; }
+  /// A realtime message took so long to arrive.
+  void arrived(duration lag, time_point now) noexcept {
+    board_.sample(lag, now);
+    arrivals_.record(lag);
+  }
+  [[nodiscard]] const lag_counters& arrivals() const noexcept { return arrivals_; }
   [[nodiscard]] host_board& board() const noexcept { return board_; }
 
   /// `sender` has something to send, or more that is wanted sooner; it keeps its turn when it is queued already. Never
@@ -78,8 +85,6 @@ public:
   static constexpr std::uint64_t quantum = 64 * 1024;
   /// Bytes that a flow of the only busy lane may send at once: what a path can hand on in one go.
   static constexpr std::uint64_t lone_quantum = 1024 * 1024;
-  /// What realtime saves up of its share while it sends less, to send before the others.
-  static constexpr std::int64_t realtime_burst = 1024 * 1024;
   /// How far a lane that was idle or held up may lag behind its limit, or its reservation, and make that good.
   static constexpr duration longest_lag = std::chrono::milliseconds(5);
 
@@ -90,28 +95,24 @@ private:
     time_point limited_until{}; ///< when what it has sent is within its limit
     time_point reserved_at{};   ///< when it is behind its reservation if it sends nothing more
   };
-  static constexpr std::size_t realtime = static_cast<std::size_t>(lane::realtime);
 
   [[nodiscard]] bool waits_for_limit(std::size_t which) const noexcept;
   [[nodiscard]] bool may_send(std::size_t which) const noexcept;
   [[nodiscard]] bool others_may_send(std::size_t which) const noexcept;
-  /// The lane that goes before those that share by weight; lane_count if none does.
-  [[nodiscard]] std::size_t preferred() const noexcept;
+  /// The lane that is furthest behind its reservation; lane_count if none is.
+  [[nodiscard]] std::size_t behind() const noexcept;
   std::uint64_t serve_once(std::size_t which, std::uint64_t most);
   std::uint64_t serve_by_weight(std::uint64_t allowance);
   void count_waits() noexcept;
   void charge(std::size_t which, std::uint64_t bytes) noexcept;
-  void earn(std::size_t which, std::uint64_t bytes) noexcept;
 
   policies policies_;
   budget under_way_;
   host_board& board_;
   time_point now_{};
   wait_counters waits_;
+  lag_counters arrivals_; ///< of realtime messages
   std::array<queue, lane_count> queues_;
-  std::int64_t realtime_first_ = realtime_burst; ///< bytes that realtime may send before others
-  std::uint64_t earned_ = 0;                     ///< what of that is not a whole byte yet
-  std::int64_t realtime_turn_ = 0;               ///< and those that are its turn among them
   std::size_t turn_ = 0; ///< whose turn it is, kept from run to run: else small allowances would all go to the first
   bool paid_ = false;    ///< it has got its share of this turn
 };

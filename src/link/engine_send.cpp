@@ -185,7 +185,7 @@ void engine::landed(wire::place at, std::uint64_t marks) {
   rail.under_way().landed(state.under_way, marks, now_);
   if (sample_mark_ != 0 && marks >= sample_mark_ && &state == &message_channel()) {
     sample_mark_ = 0;
-    rail.board().sample(now_ - sampled_at_, now_);
+    rail.arrived(now_ - sampled_at_, now_);
   }
   if (was_shut) wake_lanes();
 }

@@ -60,6 +60,18 @@ ordered_json lane_json(const fabrics::fabric_core& on, lane which, const lane_me
   return document;
 }
 
+/// The counts by what they took less than, in nanoseconds; those of none are left out.
+ordered_json lag_json(const lag_metrics& of) {
+  auto counts = ordered_json::array();
+  for (std::size_t i = 0; i < of.counts.size(); ++i) {
+    if (of.counts[i] > 0) counts.push_back({{"below_ns", lag_metrics::bound(i).count()}, {"count", of.counts[i]}});
+  }
+  return {{"count", of.total()},
+          {"p50_below_ns", of.below(0.5).count()},
+          {"p99_below_ns", of.below(0.99).count()},
+          {"histogram", std::move(counts)}};
+}
+
 ordered_json show(const fabrics::fabric_core& on) {
   const auto counted = on.snapshot();
   auto lanes = ordered_json::array();
@@ -67,9 +79,10 @@ ordered_json show(const fabrics::fabric_core& on) {
     lanes.push_back(lane_json(on, static_cast<lane>(i), counted.lanes[i]));
   }
   auto rails = ordered_json::array();
-  for (const auto& [name, budget, waits] : counted.rails) {
+  for (const auto& [name, budget, waits, arrival] : counted.rails) {
     rails.push_back(
         {{"rail", name},
+         {"realtime_arrival", lag_json(arrival)},
          {"budget", {{"limit", budget.limit}, {"under_way", budget.under_way}, {"crowded", budget.crowded}}},
          {"waits", {{"budget", waits.budget}, {"limit", waits.limit}, {"channel", waits.channel}}}});
   }
@@ -77,6 +90,7 @@ ordered_json show(const fabrics::fabric_core& on) {
           {"pid", ::getpid()},
           {"lanes", std::move(lanes)},
           {"realtime_demoted", counted.realtime_demoted},
+          {"realtime_pickup", lag_json(counted.realtime_pickup)},
           {"rails", std::move(rails)}};
 }
 
@@ -93,7 +107,7 @@ ordered_json answer(fabrics::fabric_core& on, const std::string& request) {
       return failure({errc::invalid_argument, fmt::format("\"{}\": it needs the form NAME=VALUE", word)});
     }
     auto setting = word.substr(0, equals);
-    if (!setting.starts_with("lane.")) setting = "lane." + setting;
+    if (!setting.starts_with("lane.") && !setting.starts_with("rail.")) setting = "lane." + setting;
     values.emplace_back(std::move(setting), word.substr(equals + 1));
   }
   const auto done = on.set(values);

@@ -95,7 +95,7 @@ fence.timeout = "20ms"
 chunk = "2MiB"
 threads = 8
 
-[lane.realtime]
+[lane.standard]
 weight = 32
 )"};
   const auto loaded = config::from_file(file.path()).value();
@@ -104,7 +104,7 @@ weight = 32
   CHECK(loaded.values().fence_timeout == 20ms);
   CHECK(loaded.values().shard_chunk == 2_MiB);
   CHECK(loaded.values().shard_threads == 8);
-  CHECK(loaded.values().lane_realtime_weight == 32);
+  CHECK(loaded.values().lane_standard_weight == 32);
   CHECK(loaded.values().slice_size == 256_KiB);
 }
 

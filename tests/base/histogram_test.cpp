@@ -1,5 +1,6 @@
 // Quantiles against sorted values, and the ends of the range.
 #include "base/histogram.hpp"
+#include "base/lag_counters.hpp"
 
 #include "base/random.hpp"
 
@@ -114,4 +115,25 @@ TEST_CASE("a cleared histogram is empty again") {
   values.clear();
   CHECK(values.count() == 0);
   CHECK(values.max() == 0ns);
+}
+
+TEST_CASE("lags are counted by the power of two that they lie below") {
+  weft::lag_counters counters;
+  for (const auto lag : {-5us, 0us, 1us, 3us, 4us}) counters.record(lag);
+  counters.record(999ns);
+  counters.record(1h);
+  weft::lag_metrics found;
+  counters.add_to(found);
+  CHECK(found.counts[0] == 3);
+  CHECK(found.counts[1] == 1);
+  CHECK(found.counts[2] == 1);
+  CHECK(found.counts[3] == 1);
+  CHECK(found.counts.back() == 1);
+  CHECK(found.total() == 7);
+  CHECK(found.below(0) == 0ns);
+  CHECK(found.below(0.4) == 1us);
+  CHECK(found.below(0.5) == 2us);
+  CHECK(found.below(0.85) == 8us);
+  CHECK(found.below(1) > 1s);
+  CHECK(weft::lag_metrics().below(0.99) == 0ns);
 }

@@ -89,6 +89,7 @@ TEST_CASE("an unknown name is an error for setting and for asking") {
 }
 
 TEST_CASE("values that contradict each other are found, by name and value") {
+  const auto rate = [](std::uint64_t bytes) { return weft::rail_rate(weft::bytes_per_second(bytes)); };
   const auto reason = [](auto change) {
     tunables values;
     change(values);
@@ -109,11 +110,46 @@ TEST_CASE("values that contradict each other are found, by name and value") {
           t.shard_chunk = 8_MiB;
           t.pool_bytes = 4_MiB;
         }) == "shard.chunk (8MiB) must not exceed half of pool.bytes (4MiB)");
-  CHECK(reason([](tunables& t) { t.lane_bulk_reservation = weft::bytes_per_second(5'000'000); }).empty());
-  CHECK(reason([](tunables& t) {
-          t.lane_bulk_reservation = weft::bytes_per_second(5'000'000);
-          t.lane_bulk_limit = weft::bytes_per_second(4'000'000);
+  CHECK(reason([&](tunables& t) { t.lane_bulk_reservation = rate(5'000'000); }).empty());
+  CHECK(reason([&](tunables& t) {
+          t.lane_bulk_reservation = rate(5'000'000);
+          t.lane_bulk_limit = rate(4'000'000);
         }) == "lane.bulk.reservation (5MB/s) must not exceed lane.bulk.limit (4MB/s)");
-  CHECK(reason([](tunables& t) { t.lane_bulk_limit = weft::bytes_per_second(100); }) ==
+  CHECK(reason([&](tunables& t) { t.lane_bulk_limit = rate(100); }) ==
         "lane.bulk.limit (100B/s) must be 0 or at least 1MB/s");
+  const auto part = [](std::uint32_t percent) { return weft::rail_rate::of_rail(percent * 100); };
+  CHECK(reason([&](tunables& t) {
+          t.lane_bulk_reservation = part(5);
+          t.lane_bulk_limit = part(4);
+        }) == "lane.bulk.reservation (5%) must not exceed lane.bulk.limit (4%)");
+  CHECK(reason([&](tunables& t) {
+          t.lane_bulk_reservation = part(60);
+          t.lane_standard_reservation = part(41);
+        }) == "lane.*.reservation: together 101% of a rail");
+  CHECK(reason([&](tunables& t) {
+          t.rail_rate = weft::bytes_per_second(1'000'000'000);
+          t.lane_bulk_reservation = part(60);
+          t.lane_standard_reservation = rate(401'000'000);
+        }) == "lane.*.reservation: together 1001MB/s, and rail by rail.rate carries 1GB/s");
+}
+
+TEST_CASE("percent of a rail needs to know what that carries") {
+  tunables values;
+  values.lane_bulk_limit = weft::rail_rate::of_rail(1250);
+  CHECK(validate_on(values, "eth0", {}).error().where() ==
+        "lane.bulk.limit (12.5%): what rail eth0 carries is not known: set rail.rate, or a rate in place of percent");
+  CHECK(validate_on(values, "eth0", weft::bytes_per_second(8'000'000)).has_value());
+  CHECK(values.lane_bulk_limit.on(weft::bytes_per_second(8'000'000)) == 1'000'000);
+  CHECK(carried(values, weft::bytes_per_second(7)).value() == 7);
+  values.rail_rate = weft::bytes_per_second(9);
+  CHECK(carried(values, weft::bytes_per_second(7)).value() == 9);
+  for (const char* text : {"20%", "0.01%", "12.5%", "100%", "250MB/s", "0"}) {
+    CAPTURE(text);
+    CHECK(set_tunable(values, "lane.bulk.limit", text).has_value());
+    CHECK(format_tunable(values, "lane.bulk.limit").value() == text);
+  }
+  for (const char* text : {"%", "0%", "0.001%", "100.01%", "-5%", "5 %", "5%%", "1e1%", "nan%", "12.345%"}) {
+    CAPTURE(text);
+    CHECK_FALSE(set_tunable(values, "lane.bulk.limit", text).has_value());
+  }
 }

@@ -28,8 +28,13 @@ TEST_CASE_TEMPLATE("bulk makes room for realtime messages alone, not for a link 
   rig<Kind> with({}, {{"host.share", "off"}});
   CHECK(with.ask("echo") == "echo");
   CHECK_FALSE(with.client.snapshot().crowded);
+  CHECK(with.client.snapshot().realtime_pickup.total() == 0);
   soon(with.link.request(bytes_of("echo"), {.lane = lane::realtime}, asio::use_future));
-  CHECK(with.client.snapshot().crowded);
+  const auto counted = with.client.snapshot();
+  CHECK(counted.crowded);
+  CHECK(counted.realtime_pickup.total() == 1);
+  REQUIRE(counted.rails.size() == 1);
+  CHECK(counted.rails[0].budget.crowded);
 }
 
 TEST_CASE_TEMPLATE("bulk makes room for the realtime messages of other fabrics of the host, if they share", Kind,

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <vector>
 
 using namespace weft;
 using namespace std::chrono_literals;
@@ -233,7 +234,8 @@ TEST_CASE("what goes on on one rail is no other rail's, by interfaces that all p
 
 TEST_CASE("a rail is found by the address at this end") {
   lanes::host_board board;
-  fabrics::rails rails(board);
+  std::vector<std::string> found;
+  fabrics::rails rails(board, [&found](const fabrics::rail& each) { found.push_back(each.name); });
   const auto of = [&rails](const char* text) -> auto& {
     return rails.of(boost::asio::ip::make_address(text));
   };
@@ -243,6 +245,7 @@ TEST_CASE("a rail is found by the address at this end") {
   CHECK(of("192.0.2.77").name == "unknown"); // for documentation (RFC 5737): no host has it
   CHECK(&of("192.0.2.77") == &of("2001:db8::1"));
   CHECK(rails.known().size() == 2);
+  CHECK(found == std::vector<std::string>{"lo", "unknown"});
 }
 
 TEST_CASE("what cannot be in an entry is not believed") {

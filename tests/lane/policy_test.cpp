@@ -234,11 +234,9 @@ TEST_CASE("no busy lane waits longer than a round of all the others, under any a
       weights += chosen[i].weight;
       if (i != waiting) reserved += chosen[i].reservation;
     }
-    // A round by weight, what realtime may send at once, and a slice of each; slower by what others have reserved.
-    const auto round = weights * scheduler::quantum + scheduler::realtime_burst + (weights + 2 * lane_count) * slice;
-    const auto realtime_share = 1 + of(chosen[0].weight, weights - chosen[0].weight);
-    const auto longest =
-        realtime_share * of(round, rate - reserved) + 2 * std::chrono::duration<double>(scheduler::longest_lag).count();
+    // A round by weight, and a slice of each; slower by what others have reserved.
+    const auto round = weights * scheduler::quantum + (weights + 2 * lane_count) * slice;
+    const auto longest = of(round, rate - reserved) + 2 * std::chrono::duration<double>(scheduler::longest_lag).count();
     auto last = link.now;
     auto sent = link.sent(waiting);
     for (int burst = 0; burst < 150; ++burst) {
@@ -257,27 +255,7 @@ TEST_CASE("no busy lane waits longer than a round of all the others, under any a
   }));
 }
 
-TEST_CASE("realtime goes first as long as it keeps within its share") {
-  CHECK(rc::check([] {
-    auto chosen = lanes::by_weight(some_weights());
-    chosen[0].weight = 16;
-    model link(chosen);
-    link.busy({false, true, true, true});
-    // A hundredth of the rail.
-    for (int i = 0; i < 200; ++i) {
-      link.add(lane::realtime, 12'500);
-      const auto before = link.total();
-      while (link.sources[0].left > 0) {
-        link.rail.advance(link.now);
-        link.rail.run(64 * 1024);
-      }
-      RC_ASSERT(link.total() - before <= 12'500 + slice);
-      link.run(std::chrono::milliseconds(1));
-    }
-  }));
-}
-
-TEST_CASE("a realtime lane that has more than its share leaves the others theirs") {
+TEST_CASE("a lane of much more weight leaves another what that has reserved") {
   auto chosen = lanes::by_weight({1000, 1, 1, 1});
   chosen[2].reservation = rate / 20;
   model link(chosen);
@@ -312,9 +290,12 @@ TEST_CASE("a policy that changes under way is in force from the next quantum on"
 TEST_CASE("the table of tunables makes the policy") {
   tunables limits;
   limits.lane_bulk_weight = 7;
-  limits.lane_bulk_reservation = bytes_per_second(5);
-  limits.lane_bulk_limit = bytes_per_second(9);
-  const auto made = lanes::policies_of(limits);
+  limits.lane_bulk_reservation = rail_rate(bytes_per_second(5));
+  limits.lane_bulk_limit = rail_rate(bytes_per_second(9));
+  const auto made = lanes::policies_of(limits, {});
   CHECK(made[2] == lanes::policy{7, 5, 9});
-  CHECK(made[0].weight == limits.lane_realtime_weight);
+  limits.lane_bulk_limit = rail_rate::of_rail(2000);
+  limits.threads_data = 2;
+  CHECK(lanes::policies_of(limits, bytes_per_second(1'000'000))[2] == lanes::policy{7, 2, 100'000});
+  CHECK(lanes::policies_of(limits, {})[2].limit == 0);
 }

@@ -18,9 +18,9 @@ wire::hello greeting_of(const node& from, id128 session) {
 } // namespace
 
 endpoint::side::side(endpoint& owner, std::span<const lane> lanes, bool dialled)
-    : in(owner), rails{{{lanes::policies_of(owner.node_.in.limits), owner.board_,
+    : in(owner), rails{{{lanes::policies_of(owner.node_.in.limits, {}), owner.board_,
                          owner.node_.in.limits.lane_budget.value()},
-                        {lanes::policies_of(owner.node_.in.limits), owner.other_board_,
+                        {lanes::policies_of(owner.node_.in.limits, {}), owner.other_board_,
                          owner.node_.in.limits.lane_budget.value()}}},
       coming_in(owner.board_), engine(*this, coming_in, owner.node_.in.limits, lanes, dialled) {}
 

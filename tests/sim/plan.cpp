@@ -23,8 +23,9 @@ void scenario::plan_network() {
   // A limit that some transfers feel, and none fails for.
   // Learned, or so small that every slice leaves in parts which wait for each other.
   if (random.chance(0.6)) limits.lane_budget = byte_count(16'384 + random.below(200'000));
-  if (random.chance(0.2)) limits.lane_bulk_limit = bytes_per_second(20'000'000 + random.below(100'000'000));
-  if (random.chance(0.2)) limits.lane_background_reservation = bytes_per_second(1 + random.below(100'000'000));
+  if (random.chance(0.2)) limits.lane_bulk_limit = rail_rate(bytes_per_second(20'000'000 + random.below(100'000'000)));
+  if (random.chance(0.2))
+    limits.lane_background_reservation = rail_rate(bytes_per_second(1 + random.below(100'000'000)));
   limits.stall_default = 500ms;
   limits.session_grace = 300ms;
   limits.connect_timeout = limits.handshake_timeout = 100ms;

@@ -83,12 +83,16 @@ result<arm> open_arm(const config& settings, const std::string& address, const s
 
 /// The settings of a fabric whose lanes are all the same.
 result<config> without_lanes(config settings) {
-  for (const auto lane : {"realtime", "standard", "bulk", "background"}) {
-    for (const auto& [key, value] : {std::pair{"weight", "1"}, std::pair{"dscp", "0"}}) {
-      if (const auto set = settings.set(fmt::format("lane.{}.{}", lane, key), value); !set) return set.error();
-    }
+  for (const auto& [key, value] : {std::pair{"lane.standard.weight", "1"},
+                                   {"lane.bulk.weight", "1"},
+                                   {"lane.background.weight", "1"},
+                                   {"lane.realtime.dscp", "0"},
+                                   {"lane.standard.dscp", "0"},
+                                   {"lane.bulk.dscp", "0"},
+                                   {"lane.background.dscp", "0"},
+                                   {"lane.budget", "1TiB"}}) {
+    if (const auto set = settings.set(key, value); !set) return set.error();
   }
-  if (const auto set = settings.set("lane.budget", "1TiB"); !set) return set.error();
   return settings;
 }
 
@@ -359,9 +363,11 @@ void be_second(companion& other, const bench_arguments& arguments, std::vector<l
 result<std::vector<std::uint32_t>> weights_of(const config& settings, const std::vector<lane_plan>& plans) {
   std::vector<std::uint32_t> weights;
   for (const auto& plan : plans) {
+    auto& weight = weights.emplace_back(1);
+    if (plan.lane == lane::realtime) continue; // it has none
     const auto text = settings.get(fmt::format("lane.{}.weight", name(plan.lane)));
     if (!text) return text.error();
-    std::from_chars(text->data(), text->data() + text->size(), weights.emplace_back(1));
+    std::from_chars(text->data(), text->data() + text->size(), weight);
   }
   return weights;
 }

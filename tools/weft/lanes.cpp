@@ -54,6 +54,15 @@ std::string rate_text(const json& lane, const char* key) {
   return text == "0" ? "-" : text;
 }
 
+void print_lag(std::string_view what, const json& lag) {
+  if (lag.at("count").get<std::uint64_t>() == 0) return;
+  const auto text = [&lag](const char* key) {
+    return format_duration(std::chrono::nanoseconds{lag.at(key).get<std::int64_t>()});
+  };
+  fmt::print("{} within {} (p50), {} (p99), of {}\n", what, text("p50_below_ns"), text("p99_below_ns"),
+             lag.at("count").get<std::uint64_t>());
+}
+
 void print_rail(const json& rail) {
   const auto& budget = rail.at("budget");
   const auto& waits = rail.at("waits");
@@ -63,6 +72,7 @@ void print_rail(const json& rail) {
              budget.at("crowded").get<bool>() ? ", realtime traffic is about" : "",
              waits.at("budget").get<std::uint64_t>(), waits.at("limit").get<std::uint64_t>(),
              waits.at("channel").get<std::uint64_t>());
+  print_lag("  realtime messages arrived", rail.at("realtime_arrival"));
 }
 
 void print_lanes(const json& answer) {
@@ -70,12 +80,13 @@ void print_lanes(const json& answer) {
              "bytes received");
   for (const auto& lane : answer.at("lanes")) {
     fmt::print("{:<11} {:>7} {:>12} {:>12} {:>18} {:>18}\n", lane.at("lane").get<std::string>(),
-               lane.at("weight").get<std::string>(), rate_text(lane, "reservation"), rate_text(lane, "limit"),
+               lane.value("weight", std::string{"-"}), rate_text(lane, "reservation"), rate_text(lane, "limit"),
                lane.at("bytes_delivered").get<std::uint64_t>(), lane.at("bytes_received").get<std::uint64_t>());
   }
   if (const auto demoted = answer.at("realtime_demoted").get<std::uint64_t>(); demoted > 0) {
     fmt::print("realtime beyond its limit: {} operations went over standard\n", demoted);
   }
+  print_lag("realtime operations of other threads were picked up", answer.at("realtime_pickup"));
   for (const auto& rail : answer.at("rails")) print_rail(rail);
 }
 
