@@ -10,6 +10,7 @@
 #include "base/cpu_list.hpp"
 #include "base/rail_rate.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -58,7 +59,7 @@ inline constexpr rail_rate highest_rate(fastest_rail);
   X(transfer_window, "transfer.window", byte_count, 8_MiB, 256_KiB, 1_GiB, "bytes", cold,                              \
     "what a sender may have unverified, per transfer")                                                                 \
   X(message_window, "message.window", std::uint32_t, 1024, 16, 65536, "messages", cold,                                \
-    "unacknowledged messages, per link and lane")                                                                      \
+    "unacknowledged messages, per link for realtime and for the other lanes together, each")                           \
   X(request_max, "request.max", byte_count, 64_KiB, 4_KiB, 64_KiB, "bytes", cold, "largest payload of a request")      \
   X(fence_timeout, "fence.timeout", std::chrono::nanoseconds, 50ms, 1ms, 10s, "time", cold,                            \
     "how long a cooperative fence may take before the channel is closed")                                              \
@@ -111,11 +112,11 @@ inline constexpr rail_rate highest_rate(fastest_rail);
   X(verbs_connects_max, "verbs.connects_max", std::uint32_t, 16, 1, 1024, "attempts", cold,                            \
     "queue pairs that are being connected at once")                                                                    \
   X(operations_max, "operations.max", std::uint32_t, 4096, 1, 1048576, "operations", cold,                             \
-    "outstanding operations, per link")                                                                                \
+    "outstanding operations, per link for realtime and for the other lanes together, each")                            \
   X(operations_bytes, "operations.bytes", byte_count, 1_GiB, 1_MiB, 1_TiB, "bytes", cold,                              \
-    "bytes of outstanding operations, per link")                                                                       \
+    "bytes of outstanding operations, per link for realtime and for the other lanes together, each")                   \
   X(pool_bytes, "pool.bytes", byte_count, 64_MiB, 4_MiB, 64_GiB, "bytes", cold,                                        \
-    "registered buffers of a shard server or client")                                                                  \
+    "registered buffers of a shard server for reads, and as much again for puts")                                      \
   X(shard_chunk, "shard.chunk", byte_count, 1_MiB, 64_KiB, 16_MiB, "bytes", cold,                                      \
     "unit of work of a shard fetch or put; a multiple of 64KiB")                                                       \
   X(shard_window, "shard.window", byte_count, 16_MiB, 1_MiB, 16_GiB, "bytes", cold,                                    \
@@ -201,7 +202,7 @@ inline constexpr rail_rate highest_rate(fastest_rail);
   X(threads_realtime_nice, "threads.realtime.nice", std::int32_t, 0, -20, 19, "", cold,                                \
     "nice value of the realtime thread, from -20, the most favoured, to 19; 0: that of the process")                   \
   X(log_level, "log.level", weft::log_level, weft::log_level::info, weft::log_level::trace, weft::log_level::off, "",  \
-    cold, "least level of message that reaches the log sink")
+    hot, "least level of message that reaches the log sink")
 
 struct tunables {
 #define WEFT_MEMBER(member, name, type, initial, least, most, unit, temperature, doc) type member{initial};
@@ -234,6 +235,10 @@ result<void> set_tunable(tunables& values, std::string_view name, std::string_vi
 /// Whether they fit a rail of this name, which carries `carries` as far as it says, 0 if it does not. Errors:
 /// invalid_config, for percent of what is not known, and reservations beyond what it carries.
 [[nodiscard]] result<void> validate_on(const tunables& values, std::string_view rail, bytes_per_second carries);
+/// How long to wait before the next attempt, after so many that failed since the last one that did not.
+[[nodiscard]] inline std::chrono::nanoseconds redial_pause(const tunables& values, std::uint32_t failures) noexcept {
+  return std::min(values.redial_max, values.redial_min * (std::int64_t{1} << std::min(failures, 20U)));
+}
 /// What a rail that says so of itself, 0 if it does not, carries by these settings.
 [[nodiscard]] constexpr bytes_per_second carried(const tunables& values, bytes_per_second says) noexcept {
   return values.rail_rate.value() != 0 ? values.rail_rate : says;

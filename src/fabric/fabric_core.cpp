@@ -43,7 +43,7 @@ fabric_core::fabric_core(const config& settings)
                  limits_.threads_realtime_priority, limits_.threads_realtime_nice, true},
                 limits_, host_.board()),
       data_(start_data_threads(limits_, settings.get("threads.name").value(), host_.board())),
-      acceptor_(data().context()), accept_pause_(data().context()), users_(std::make_shared<user_service>()) {
+      acceptor_(data().context()), accept_pause_(data().context()) {
   host_.board().weigh(limits_.lane_bulk_weight);
   if (!host_.why_not().empty()) {
     log_.warning("bulk data makes no room for the realtime traffic of other processes on this host, nor theirs for "
@@ -55,7 +55,6 @@ fabric_core::fabric_core(const config& settings)
     for (const auto& complaint : thread->complaints()) log_.warning("{}", complaint);
   }
   name_ = settings.peer_name().empty() ? made_up_name(incarnation_) : settings.peer_name();
-  publications_ = std::make_shared<publications>(*users_);
 }
 
 fabric_core::~fabric_core() {
@@ -320,8 +319,8 @@ void fabric_core::serve(service_id id, std::shared_ptr<service> with) {
 void fabric_core::operation_arrived(std::shared_ptr<link_side> side, const links::incoming& begun) {
   const call arrived(std::move(side), begun);
   switch (static_cast<service_id>(begun.terms.service)) {
-    case service_id::user: return users_->arrived(arrived, begun.payload);
-    case service_id::regions: return publications_->arrived(arrived, begun.payload);
+    case service_id::user: return users_.arrived(arrived, begun.payload);
+    case service_id::regions: return publications_.arrived(arrived, begun.payload);
     case service_id::shards:
       if (const auto shards = shards_.load()) return shards->arrived(arrived, begun.payload);
       break;
@@ -467,6 +466,7 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
       if (const auto fits = validate_on(wanted, each->name, carried(wanted, each->says)); !fits) return fits;
     }
     live_ = wanted;
+    log_.set_threshold(wanted.log_level);
     host_.board().weigh(wanted.lane_bulk_weight);
     limit_realtime();
     const auto tell = [&wanted](worker& thread) {

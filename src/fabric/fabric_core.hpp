@@ -56,8 +56,8 @@ public:
   [[nodiscard]] bool forked() const noexcept { return mark_.forked(); }
   /// Whether new work is refused.
   [[nodiscard]] bool closing() const noexcept { return closing_; }
-  [[nodiscard]] publications& published() noexcept { return *publications_; }
-  [[nodiscard]] user_service& users() noexcept { return *users_; }
+  [[nodiscard]] publications& published() noexcept { return publications_; }
+  [[nodiscard]] user_service& users() noexcept { return users_; }
 
   // Memory, from any thread.
   /// Makes `bytes` known to every rail, or to none. `release` frees them with the last owner, after the rails let go.
@@ -157,8 +157,8 @@ private:
   bool all_fenced_ = false;
   metrics ended_;                     ///< counts of links that are gone
   std::atomic<bool> closing_ = false; ///< set under mutex_
-  std::shared_ptr<publications> publications_;
-  std::shared_ptr<user_service> users_;
+  user_service users_;
+  publications publications_{users_};
   shared_slot<service> shards_;
   std::mutex shut_down_mutex_;
   bool down_ = false;

@@ -247,7 +247,7 @@ void link_core::dial_connection(wire::place at, std::uint32_t epoch) {
   });
 }
 
-void link_core::channel_failed(wire::place at, std::uint32_t epoch) {
+void link_core::drop_channel(wire::place at, std::uint32_t epoch) {
   auto& side = side_of(at.carries);
   side.run([&side, at, epoch](links::engine&) { side.drop(at, epoch); });
 }

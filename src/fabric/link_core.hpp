@@ -98,7 +98,7 @@ public:
   void drop_session() override;
   void send(const wire::frame_header& header, std::span<const std::byte> body) override;
   void dial_channel(wire::place at, std::uint32_t epoch) override;
-  void channel_failed(wire::place at, std::uint32_t epoch) override;
+  void drop_channel(wire::place at, std::uint32_t epoch) override;
   void linked() override;
   void probed(bool lives) override;
   void ended(const error& why) override;

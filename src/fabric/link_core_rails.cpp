@@ -154,7 +154,7 @@ std::vector<lane> link_core::lanes_over(std::optional<std::size_t> rail) {
   for (std::size_t i = 0; i < lane_count; ++i) {
     const auto on = static_cast<lane>(i);
     const auto most = wire::most_channels_of(on);
-    const auto wanted = std::min<std::size_t>(fabric_->limits().lane_bulk_channels, most);
+    const auto wanted = links::engine::channels_of(fabric_->limits(), on);
     bool uses = false;
     for (std::uint8_t number = 0; number < most; ++number) {
       const wire::place at{on, number};

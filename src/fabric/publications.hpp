@@ -34,7 +34,7 @@ struct publication {
   std::map<std::pair<const link_side*, links::operation_id>, call> users; ///< under mutex: operations under way
 };
 
-class publications final : public service, public std::enable_shared_from_this<publications> {
+class publications final : public service {
 public:
   explicit publications(user_service& users) : users_(users) {}
 

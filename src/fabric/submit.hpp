@@ -96,6 +96,9 @@ private:
   return deadline_after(clock::now(), asked.value_or(limits.deadline_default));
 }
 
+/// In the place of an operation's id: it was cancelled before it began.
+inline constexpr links::operation_id cancelled_before = ~links::operation_id{0};
+
 /// Starts `asked` on its lane; `payload` is copied if the caller is on another thread. `owner` completes it. The id is
 /// stored into `*id` on the lane's thread, for cancel().
 inline void submit(const std::shared_ptr<link_core>& core, links::operation_request asked,
@@ -108,6 +111,7 @@ inline void submit(const std::shared_ptr<link_core>& core, links::operation_requ
       const auto why = side.core().end_reason();
       return then->complete({.code = why.code(), .where = why.where()});
     }
+    if (place && *place == cancelled_before) return then->complete({.code = errc::cancelled});
     const auto begun = engine.start(std::move(request), std::move(then));
     if (place) *place = begun;
   };
@@ -136,7 +140,10 @@ operation_places connect_slot(Slot slot, const std::shared_ptr<link_core>& core,
     const auto live = weak.lock();
     if (!live || live->forked()) return;
     live->side_of(on).run([places, count](links::engine& engine) {
-      for (std::size_t i = 0; i < count; ++i) engine.cancel(places[static_cast<std::ptrdiff_t>(i)], errc::cancelled);
+      for (std::size_t i = 0; i < count; ++i) {
+        auto& each = places[static_cast<std::ptrdiff_t>(i)];
+        each == 0 ? void(each = cancelled_before) : engine.cancel(each, errc::cancelled);
+      }
     });
   });
   return places;

@@ -46,6 +46,7 @@ double seconds(duration of) noexcept {
 } // namespace
 
 void ingress::arrived(source& from, std::uint64_t bytes, bool held, time_point now) noexcept {
+  paused_ |= now - std::exchange(came_at_, now) >= rate_meter::interval;
   bytes_ += bytes;
   if (held) held_ += bytes;
   if (from.interval_ != interval_) {
@@ -58,7 +59,12 @@ void ingress::arrived(source& from, std::uint64_t bytes, bool held, time_point n
 void ingress::end_interval(time_point now) noexcept {
   ++interval_;
   const bool held = 2 * std::exchange(held_, 0) >= std::exchange(bytes_, 0);
-  const host_board::arrivals own{static_cast<std::uint64_t>(rate_.lately()), std::exchange(active_, 0)};
+  // A pause of the senders says nothing of the link, and would look like a great loss; but one after the other is what
+  // the way makes of too little under way.
+  const bool paused = std::exchange(paused_, false);
+  const bool says_nothing = !std::exchange(was_paused_, paused) && paused;
+  const auto rate = says_nothing ? told_.rate : static_cast<std::uint64_t>(rate_.lately());
+  const host_board::arrivals own{rate, std::exchange(active_, 0)};
   board_.arriving(own, std::exchange(told_, own), now);
   const auto all = board_.all_arriving(now);
   all_ = all.sum;
@@ -67,7 +73,7 @@ void ingress::end_interval(time_point now) noexcept {
   if (!budget::crowded(board_.last_seen_anywhere(now), now) || !are_several_) {
     allowed_ = 0;
   } else if (all.first == board_.own()) {
-    control(held, now);
+    if (!says_nothing) control(held, now);
     board_.allow(allowed_);
   } else {
     allowed_ = all.allowed;
@@ -129,7 +135,7 @@ void ingress::begin(time_point now) noexcept {
   step_ = largest_step;
   enough_.fill(unknown);
   turned_ = probed_at_ = now;
-  probing_ = 0;
+  probing_ = lost_ = 0;
 }
 
 void ingress::step(bool held, time_point now) noexcept {
@@ -138,11 +144,12 @@ void ingress::step(bool held, time_point now) noexcept {
     turned_ = now;
   }
   const auto rate = static_cast<double>(all_.rate);
+  if (!held || rate >= much_lost * best_.get()) lost_ = 0;
   if (rate >= kept * best_.get()) {
     enough_[0] = std::min(enough_[0], limit_);
     limit_ *= step_;
     step_ = std::max(step_ + smallest_step - 1.0, largest_step);
-  } else if (held && rate < much_lost * best_.get()) {
+  } else if (held && rate < much_lost * best_.get() && ++lost_ >= fewest_looks) {
     known_ = false; // the way is a long one, or full of what is not bulk: what is under way here makes no queue
     paused_until_ = now + pause;
   } else if (held) {

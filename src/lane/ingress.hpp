@@ -40,6 +40,9 @@ private:
 
   host_board& board_;
   rate_meter rate_;
+  time_point came_at_{};    ///< the last arrival
+  bool paused_ = false;     ///< nothing came for a while in this interval
+  bool was_paused_ = false; ///< nor in the one before
   std::uint64_t interval_ = 1;
   std::uint64_t active_ = 0;  ///< sources in this interval
   std::uint64_t bytes_ = 0;   ///< in it
@@ -63,6 +66,7 @@ private:
   double step_ = 1.0;              ///< the next one down: larger with each that cost nothing
   std::array<double, 2> enough_{}; ///< the least limits that cost nothing: lately, and in the time before
   time_point turned_{};
+  std::uint32_t lost_ = 0;    ///< intervals in a row in which much was lost
   std::uint32_t probing_ = 0; ///< twice as much for so many intervals more: is there more to be had?
   time_point probed_at_{};
   double best_before_ = 0; ///< the probe

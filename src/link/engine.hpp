@@ -138,8 +138,11 @@ public:
   void writable(wire::place at) override;
 
   // Time and batches.
+  /// How many channels an end wants for the slices of a lane; the other one may open more.
+  [[nodiscard]] static std::size_t channels_of(const tunables& limits, lane on) noexcept;
+
   /// When tick() must be called at the latest.
-  [[nodiscard]] time_point next_due() const noexcept { return timers_.next(); }
+  [[nodiscard]] time_point next_due() const noexcept { return std::min(timers_.next(), recheck_at_); }
   void tick();
   /// The end of a batch of events: posts what gathered. The rail's scheduler runs after it, then flush_channels.
   void flush();
@@ -284,6 +287,7 @@ private:
   std::uint64_t send_slices(lane_on_rail& on, std::uint64_t quantum);
   static lane_on_rail& on_rail(lane_state& of, lanes::scheduler& rail);
   void wake_lanes();
+  void watch_allowance() noexcept;
   void came(const wire::frame_header& of, std::uint64_t bytes) noexcept;
   std::uint32_t send_part(channel_state& over, departure next, std::uint64_t room);
   void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);
@@ -321,7 +325,6 @@ private:
   /// Of a lane of this engine.
   [[nodiscard]] channel_state& channel_of(wire::place at);
   channel_state& message_channel() noexcept { return *lanes_.front().channels.front(); }
-  [[nodiscard]] std::size_t channels_of(lane on) const noexcept;
   void want_channel(channel_state& of);
   void want_channels(lane_state& on);
   static std::uint32_t crc_of(const memory::piece_list& pieces, std::uint64_t offset, std::uint64_t length,
@@ -333,6 +336,7 @@ private:
   const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
   time_point now_{};
   lanes::destination peer_;
+  time_point recheck_at_ = time_point::max(); ///< whether what it is allowed still holds something up
   lanes::ingress::source from_peer_;
   std::deque<lane_state> lanes_;
   std::array<lane_state*, lane_count> by_lane_{}; ///< null: of another engine

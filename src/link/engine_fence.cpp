@@ -134,7 +134,7 @@ void engine::want_channel(channel_state& of) {
 
 /// All that slices of the lane are to be spread over.
 void engine::want_channels(lane_state& on) {
-  const auto count = channels_of(on.on);
+  const auto count = channels_of(limits_, on.on);
   for (std::size_t i = 0; i < count; ++i) want_channel(channel_of({on.on, static_cast<std::uint8_t>(i)}));
 }
 

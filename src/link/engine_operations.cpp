@@ -43,9 +43,8 @@ engine::channel_state& engine::channel_of(wire::place at) {
   return *all[at.number];
 }
 
-/// How many channels this end wants for the slices of a lane; the peer may open more.
-std::size_t engine::channels_of(lane on) const noexcept {
-  return std::min<std::size_t>(limits_.lane_bulk_channels, wire::most_channels_of(on));
+std::size_t engine::channels_of(const tunables& limits, lane on) noexcept {
+  return std::min<std::size_t>(limits.lane_bulk_channels, wire::most_channels_of(on));
 }
 
 operation* engine::find(operation_id id) noexcept {

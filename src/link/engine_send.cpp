@@ -35,7 +35,7 @@ void engine::make_ready(operation& op) {
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
   state.round.add(out, op.wanted_by);
   for (const auto& each : state.channels) {
-    if (may_send(*each)) each->over->make_ready();
+    may_send(*each) ? each->over->make_ready() : watch_allowance();
   }
 }
 
@@ -103,6 +103,7 @@ std::uint64_t engine::send_slices(lane_on_rail& on, std::uint64_t quantum) {
     served = nullptr;
   }
   if (served != nullptr) round.end_turn(*served);
+  if (total < quantum) watch_allowance();
   for (const auto& each : on.of.channels) {
     if ((fed & only(each->at.number)) != 0) each->channel->flush();
   }
@@ -195,11 +196,18 @@ engine::lane_on_rail& engine::on_rail(lane_state& of, lanes::scheduler& rail) {
   return known != of.rails.end() ? *known : of.rails.emplace_back(of, rail);
 }
 
+/// What one channel has under way of what the peer allows to all stands before the others: if it does not get on,
+/// nothing that lands wakes them.
+void engine::watch_allowance() noexcept {
+  if (peer_.was_limited()) recheck_at_ = std::min(recheck_at_, now_ + lanes::budget::patience / 2);
+}
+
 /// Those with slices that a channel takes.
 void engine::wake_lanes() {
   for (auto& state : lanes_) {
     for (const auto& each : state.channels) {
-      if (may_send(*each) && each->over->is_held_up()) each->over->make_ready();
+      if (each->channel == nullptr || !each->over->is_held_up()) continue;
+      may_send(*each) ? each->over->make_ready() : watch_allowance();
     }
   }
 }

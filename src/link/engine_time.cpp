@@ -27,6 +27,12 @@ void engine::schedule(operation& op) {
 
 void engine::tick() {
   while (timers_.next() <= now_) expired(static_cast<operation&>(*timers_.first()));
+  if (recheck_at_ > now_) return;
+  recheck_at_ = time_point::max();
+  for (auto& state : lanes_) {
+    for (auto& each : state.rails) each.rail.under_way().expire(now_);
+  }
+  wake_lanes();
 }
 
 void engine::expired(operation& op) {

@@ -119,12 +119,7 @@ void session::session_lost(const error& why) {
   if (!was_linked_) return end(why);
   if (lost_at_ == time_point::max()) lost_at_ = deadline_after(now_, limits_.session_grace);
   state_ = session_state::broken;
-  if (dials_) redial_at_ = deadline_after(now_, pause(failures_++));
-}
-
-duration session::pause(std::uint32_t failures) const noexcept {
-  const auto doubled = limits_.redial_min * (std::int64_t{1} << std::min(failures, 20U));
-  return std::min<duration>(limits_.redial_max, doubled);
+  if (dials_) redial_at_ = deadline_after(now_, redial_pause(limits_, failures_++));
 }
 
 bool session::resumed(const wire::hello& peer) {
@@ -159,7 +154,7 @@ void session::frame_arrived(const wire::frame_header& header, std::span<const st
       if (known_place && dials_) return channel_wanted(at, header.epoch);
       break;
     case wire::frame_type::channel_failed:
-      if (known_place) return host_.channel_failed(at, header.epoch);
+      if (known_place) return host_.drop_channel(at, header.epoch);
       break;
     default: break;
   }
@@ -194,7 +189,7 @@ void session::want_channel(wire::place at) {
     return;
   }
   channel.state = channel_state::waiting;
-  channel.retry_at = channel.flaps == 0 ? now_ : deadline_after(now_, pause(channel.flaps - 1));
+  channel.retry_at = channel.flaps == 0 ? now_ : deadline_after(now_, redial_pause(limits_, channel.flaps - 1));
   retry_channels();
 }
 
@@ -205,7 +200,7 @@ void session::channel_wanted(wire::place at, std::uint32_t lost) {
   if (!held) return want_channel(at);
   if (lost < channel.epoch) return; // said before the channel of now came up there
   channel.again = true;
-  host_.channel_failed(at, channel.epoch);
+  host_.drop_channel(at, channel.epoch);
 }
 
 void session::retry_channels() {

@@ -16,7 +16,7 @@
 
 namespace weft::links {
 
-/// The actions of a session. Never called back into from inside these, but for channel_failed: that may tell of the
+/// The actions of a session. Never called back into from inside these, but for drop_channel: that may tell of the
 /// channel's loss at once, so it is the last thing that an event does.
 class session_host {
 public:
@@ -28,7 +28,7 @@ public:
   /// Dialling end: connect a channel; channel_opened or channel_lost follows.
   virtual void dial_channel(wire::place at, std::uint32_t epoch) = 0;
   /// The peer's end of this channel is gone: close ours; channel_lost follows.
-  virtual void channel_failed(wire::place at, std::uint32_t epoch) = 0;
+  virtual void drop_channel(wire::place at, std::uint32_t epoch) = 0;
   /// The first handshake is complete.
   virtual void linked() = 0;
   /// What a probe found: whether the peer gave a sign of life in time.
@@ -108,7 +108,6 @@ private:
   void retry_channels();
   void channel_wanted(wire::place at, std::uint32_t lost);
   void send_channel_frame(wire::frame_type type, wire::place at, std::uint32_t epoch);
-  [[nodiscard]] duration pause(std::uint32_t failures) const noexcept;
 
   session_host& host_;
   const tunables& limits_;

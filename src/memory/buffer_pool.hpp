@@ -31,7 +31,6 @@ public:
 
     /// Block `index` of the lease.
     [[nodiscard]] std::span<std::byte> block(std::size_t index) const noexcept;
-    [[nodiscard]] std::size_t blocks() const noexcept { return blocks_.size(); }
     /// `length` bytes from `offset` on; the caller adds what keeps the lease.
     [[nodiscard]] piece_list pieces(std::uint64_t offset, std::uint64_t length) const;
 

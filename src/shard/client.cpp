@@ -56,8 +56,7 @@ void client_core::connected(std::size_t index, const error& failure, std::shared
   if (wanted.link) {
     wanted.failures = 0;
   } else {
-    const auto pause = limits().redial_min * (std::int64_t{1} << std::min(wanted.failures++, 20U));
-    wanted.retry_at = deadline_after(clock::now(), std::min<duration>(pause, limits().redial_max));
+    wanted.retry_at = deadline_after(clock::now(), redial_pause(limits(), wanted.failures++));
   }
   for (auto& then : std::exchange(wanted.waiting, {})) then(failure);
 }

@@ -41,6 +41,7 @@ result<void> fetch_job::cut() {
   for (const auto& piece : pieces_) {
     const auto bytes = piece.to.bytes();
     if (bytes.size() != piece.to.length) return error(errc::out_of_region, "a piece's memory");
+    if (const auto unknown = client_->fabric().check_memory(piece.to); unknown.code() != errc{}) return unknown;
     if (whole_ && bytes.size() != result_.size) {
       return error(errc::length_mismatch,
                    fmt::format("shard '{}' has {} bytes, the buffer {}", name_, result_.size, bytes.size()));

@@ -21,6 +21,7 @@ void put_job::start() {
   for (const auto& each : client_->replicas()) result_.copies.push_back({each.address, false, false, {}, {}});
   copies_.resize(result_.copies.size());
   if (bytes_.size() != from_.length) return fail_all(error(errc::out_of_region, "the memory to put"));
+  if (const auto unknown = client_->fabric().check_memory(from_); unknown.code() != errc{}) return fail_all(unknown);
   if (options_.min_copies > copies_.size() || copies_.empty()) {
     return fail_all(error(errc::invalid_argument,
                           fmt::format("min_copies {} of {} replicas", options_.min_copies, copies_.size())));

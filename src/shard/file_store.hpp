@@ -21,7 +21,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -31,13 +30,6 @@
 #include <vector>
 
 namespace weft {
-
-/// What reading all of a shard found: the blocks whose bytes cannot be read or differ from the manifest.
-struct verify_report {
-  id128 version = {}; ///< that was read
-  std::uint64_t blocks = 0;
-  std::vector<std::uint64_t> bad;
-};
 
 class file_store {
 public:
@@ -80,11 +72,6 @@ public:
   /// The shard opened for a check of what the disk itself holds: reads go around the page cache where the file system
   /// can do that. Errors: as open_shard().
   [[nodiscard]] result<std::shared_ptr<weft::open_shard>> open_uncached(std::string_view name) const;
-
-  /// Reads every block, of the version that is there when it begins. `stop` is asked before each, on this thread; once
-  /// it says yes the rest is not read. Errors: as open_shard(); cancelled when `stop` said so.
-  [[nodiscard]] result<verify_report> verify(
-      std::string_view name, const std::function<bool()>& stop = [] { return false; });
 
   /// File names of manifests that could not be used when the store was opened. Their data is kept.
   [[nodiscard]] std::vector<std::string> damaged_manifests() const;

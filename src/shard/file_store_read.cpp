@@ -1,4 +1,4 @@
-// Looking up, listing, opening and verifying shards.
+// Looking up, listing and opening shards.
 #include "shard/file_store.hpp"
 
 #include "shard/name.hpp"
@@ -115,21 +115,6 @@ result<std::shared_ptr<weft::open_shard>> file_store::load_shard(const catalogue
 result<std::shared_ptr<weft::open_shard>> file_store::open_uncached(std::string_view name) const {
   auto opened = load_current(name, std::nullopt, O_DIRECT);
   return opened ? opened : load_current(name, std::nullopt, 0); // tmpfs, for one, has no O_DIRECT
-}
-
-result<verify_report> file_store::verify(std::string_view name, const std::function<bool()>& stop) {
-  const auto opened = open_shard(name);
-  if (!opened) return opened.error();
-  const auto& known = (*opened)->manifest();
-  verify_report report{.version = known.version, .blocks = block_count(known.size), .bad = {}};
-  std::vector<std::byte> buffer(block_size);
-  for (std::uint64_t block = 0; block < report.blocks; ++block) {
-    if (stop()) {
-      return error{errc::cancelled, fmt::format("shard {}: {} of {} blocks were checked", name, block, report.blocks)};
-    }
-    if (!(*opened)->check_block(block, buffer)) report.bad.push_back(block);
-  }
-  return report;
 }
 
 } // namespace weft

@@ -33,6 +33,19 @@ result<void> open_shard::check_block(std::uint64_t block, std::span<std::byte> m
   return error{errc::checksum_mismatch, fmt::format("{}: block {} differs from its checksum", subject_, block)};
 }
 
+verification::verification(std::shared_ptr<const open_shard> shard) : shard_(std::move(shard)), buffer_(block_size) {}
+
+bool verification::check(std::uint64_t most) {
+  for (; most > 0 && next_ < blocks(); --most, ++next_) {
+    if (!shard_->check_block(next_, buffer_)) bad_.push_back(next_);
+  }
+  return next_ < blocks();
+}
+
+std::string verification::progress() const {
+  return fmt::format("shard {}: {} of {} blocks were checked", of().name, next_, blocks());
+}
+
 std::shared_ptr<open_shard> recently_open::find(std::string_view name) {
   auto found = erase(name);
   if (found) shards_.push_back(found);

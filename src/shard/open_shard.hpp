@@ -38,6 +38,28 @@ private:
   file data_;
 };
 
+/// A check of every block of a shard, some at a time. One thread at a time.
+class verification {
+public:
+  explicit verification(std::shared_ptr<const open_shard> shard);
+
+  /// Reads and checks `most` blocks more; whether any are left.
+  bool check(std::uint64_t most);
+
+  [[nodiscard]] const manifest& of() const noexcept { return shard_->manifest(); }
+  [[nodiscard]] std::uint64_t blocks() const noexcept { return block_count(of().size); }
+  /// Of those checked so far, what cannot be read or differs from the manifest.
+  [[nodiscard]] std::vector<std::uint64_t>& bad() noexcept { return bad_; }
+  /// "shard a: 2 of 4 blocks were checked"
+  [[nodiscard]] std::string progress() const;
+
+private:
+  std::shared_ptr<const open_shard> shard_;
+  std::uint64_t next_ = 0;
+  std::vector<std::uint64_t> bad_;
+  std::vector<std::byte> buffer_;
+};
+
 /// The shards used last, at most `most`, so that a popular one is not opened anew for every request. A descriptor is
 /// closed when the shard has left here and its last reader is done. Its owner serialises the calls.
 /// What leaves is returned: to close the last descriptor of a removed file may take long, so not under a lock.

@@ -85,13 +85,22 @@ errc server_core::given_up(const fabrics::call& begun) const {
 }
 
 void server_core::verify(const fabrics::call& begun, const command& asked) {
-  auto why = errc{};
-  auto report = store_->verify(asked.name, [&] { return (why = given_up(begun)) != errc{}; });
-  if (!report) return begun.fail(why == errc{} ? report.error() : error(why, report.error().where()));
-  bad_blocks_ += report->bad.size();
-  if (report->bad.size() > most_bad_blocks) report->bad.resize(most_bad_blocks);
-  begun.succeed(
-      encode(answer{.version = report->version, .size = report->blocks, .bad_blocks = std::move(report->bad)}));
+  const auto opened = store_->open_shard(asked.name);
+  if (!opened) return begun.fail(opened.error());
+  go_on(begun, std::make_shared<verification>(*opened));
+}
+
+/// A turn of a verification: between them others get theirs.
+void server_core::go_on(const fabrics::call& begun, const std::shared_ptr<verification>& of) {
+  constexpr std::uint64_t blocks_at_once = 64;
+  if (const auto why = given_up(begun); why != errc{}) return begun.fail(error(why, of->progress()));
+  if (of->check(blocks_at_once)) {
+    return on_disk(begun, [begun, of](server_core& self) { self.go_on(begun, of); });
+  }
+  auto& bad = of->bad();
+  bad_blocks_ += bad.size();
+  if (bad.size() > most_bad_blocks) bad.resize(most_bad_blocks);
+  begun.succeed(encode(answer{.version = of->of().version, .size = of->blocks(), .bad_blocks = std::move(bad)}));
 }
 
 void server_core::remove(const fabrics::call& begun, const command& asked) {

@@ -52,6 +52,7 @@ private:
   void stat(const fabrics::call& begun, const command& asked);
   void list(const fabrics::call& begun, const command& asked);
   void verify(const fabrics::call& begun, const command& asked);
+  void go_on(const fabrics::call& begun, const std::shared_ptr<verification>& of);
   [[nodiscard]] errc given_up(const fabrics::call& begun) const;
   void remove(const fabrics::call& begun, const command& asked);
 

@@ -14,7 +14,7 @@ struct recorder final : links::session_host {
     require(!over, "no channel after the end");
     dialled = epoch;
   }
-  void channel_failed(wire::place, std::uint32_t) override {}
+  void drop_channel(wire::place, std::uint32_t) override {}
   void linked() override { require(++links == 1 && !over, "linked once"); }
   void probed(bool) override {}
   void ended(const error& why) override {

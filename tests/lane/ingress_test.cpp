@@ -121,6 +121,32 @@ TEST_CASE("a long way does not make the link idle") {
   CHECK(in.arrives > 0.9 * in.rate);
 }
 
+TEST_CASE("a pause of the senders, or the end of some, is no loss that too little under way has made") {
+  host in(10, 200us, {4});
+  in.run(3s, true);
+  for (const auto pause : {20ms, 100ms, 500ms}) {
+    CAPTURE(pause.count());
+    int limited = 0;
+    for (int i = 0; i < 20; ++i) {
+      in.now += pause;
+      in.run(300ms, true);
+      limited += in.processes[0].in.limits() ? 1 : 0;
+    }
+    CHECK(limited == 20);
+  }
+  host beside(10, 200us, {2, 6});
+  beside.run(3s, true);
+  REQUIRE(beside.processes[0].in.limits());
+  beside.processes[1].sources.clear();
+  beside.processes[1].rates.clear();
+  int limited = 0;
+  for (int i = 0; i < 30; ++i) {
+    beside.run(100ms, true);
+    limited += beside.processes[0].in.limits() ? 1 : 0;
+  }
+  CHECK(limited == 30);
+}
+
 TEST_CASE("one sender alone is told nothing") {
   host in(10, 200us, {1});
   in.run(5s, true);

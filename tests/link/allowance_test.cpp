@@ -51,24 +51,43 @@ TEST_CASE("more that is allowed goes at once, and as much as it likes when nothi
   }
 }
 
+namespace {
+
+/// Beside a limited write: a read of the peer's that is to go over the other channel.
+void supply_standard_read(bench& end) {
+  std::vector<std::byte> body;
+  wire::encode(wire::request{.kind = wire::operation_kind::read,
+                             .carries = lane::standard,
+                             .slice_size = slice,
+                             .length = slice,
+                             .window = 1 << 20},
+               body);
+  end.hear({.type = frame_type::request, .transfer = theirs, .code = grains}, body);
+  end.engine_.supply_read(theirs, end.pieces(slice), {}, end.owner());
+  end.settle();
+}
+
+} // namespace
+
 TEST_CASE("what a lost channel had under way leaves room for the others") {
   bench end(0);
   limited_write(end);
-  end.hear({.type = frame_type::request, .transfer = theirs, .code = grains}, [] {
-    std::vector<std::byte> body;
-    wire::encode(wire::request{.kind = wire::operation_kind::read,
-                               .carries = lane::standard,
-                               .slice_size = slice,
-                               .length = slice,
-                               .window = 1 << 20},
-                 body);
-    return body;
-  }());
-  end.engine_.supply_read(theirs, end.pieces(slice), {}, end.owner());
-  end.settle();
+  supply_standard_read(end);
   CHECK(end.messages.parts.empty());
   end.engine_.channel_down(lane::bulk);
   end.settle();
+  CHECK(end.messages.parts.size() == 1);
+}
+
+TEST_CASE("a channel that does not get on holds the others up for a while only") {
+  bench end(0);
+  limited_write(end);
+  supply_standard_read(end);
+  for (int i = 0; i < 12; ++i) {
+    end.hear({.type = frame_type::progress, .transfer = 99, .code = grains}); // it is still in force
+    CHECK(end.engine_.next_due() <= end.now + lanes::budget::patience);
+    end.advance(10ms);
+  }
   CHECK(end.messages.parts.size() == 1);
 }
 

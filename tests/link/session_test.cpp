@@ -25,7 +25,7 @@ struct recorder final : session_host {
     last_body.assign(body.begin(), body.end());
   }
   void dial_channel(wire::place at, std::uint32_t epoch) override { channel_dials.emplace_back(at, epoch); }
-  void channel_failed(wire::place at, std::uint32_t epoch) override { channel_failures.emplace_back(at, epoch); }
+  void drop_channel(wire::place at, std::uint32_t epoch) override { channel_failures.emplace_back(at, epoch); }
   void linked() override { ++links; }
   void probed(bool lives) override { probes.push_back(lives); }
   void ended(const error& why) override { end = why; }

@@ -1,6 +1,10 @@
 // What whole fabrics make of rails that fail, over a network in this process.
+#include "conformance/shard_folder.hpp"
 #include "conformance/support.hpp"
 #include "rdma/fake_network.hpp"
+
+#include <weft/shard_client.hpp>
+#include <weft/shard_server.hpp>
 
 #include <doctest/doctest.h>
 
@@ -8,6 +12,9 @@
 
 #include <array>
 #include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
 
 using namespace weft;
 using namespace weft::tests;
@@ -259,6 +266,28 @@ TEST_CASE("memory of another fabric is refused, and the link lives on") {
   CHECK(both.server->publish(foreign, "foreign", rights::read).error() == errc::invalid_argument);
   CHECK(both.write() == error_code());
   both.here = {}, both.there = {}, both.target = {}, foreign = {};
+}
+
+TEST_CASE("shards are not moved to and from memory of another fabric either") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both(over_verbs);
+  const shard_folder folder;
+  std::optional<shard_server> server(shard_server::open(*both.server, folder.path()).value());
+  std::optional<shard_client> shards(std::in_place, *both.client, std::vector{both.server->address()});
+  fabric other(configured({{"transport", "verbs"}}));
+  auto foreign = other.allocate(byte_count{size}).value();
+  const auto [put_code, put] = soon(shards->put("shard", foreign, {}, outcome));
+  CHECK(put_code == errc::invalid_argument);
+  CHECK(put.where.find("another fabric") != std::string::npos);
+  soon(shards->put("shard", both.here, {}, asio::use_future));
+  const auto [code, fetched] = soon(shards->fetch("shard", foreign, {}, outcome));
+  CHECK(code == errc::invalid_argument);
+  CHECK(fetched.where.find("another fabric") != std::string::npos);
+  soon(shards->fetch("shard", both.here, {}, asio::use_future));
+  CHECK(has_pattern(both.here.bytes(), 5));
+  shards.reset(), server.reset();
+  both.here = {}, both.there = {}, foreign = {};
 }
 
 TEST_CASE("links come and go without a trace") {

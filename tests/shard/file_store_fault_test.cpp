@@ -21,7 +21,7 @@ TEST_CASE_FIXTURE(store_fixture, "whatever step a put dies at, the old or the ne
     const auto version = store->stat("a").value().version;
     CHECK(contents("a") == (version == version_1 ? before : after));
     if (acknowledged) CHECK(version == version_2);
-    CHECK(store->verify("a").value().bad.empty());
+    CHECK(verified("a").bad().empty());
     CHECK(files("incoming").empty());
     CHECK(files("manifests").size() == 1);
     CHECK(files("data") == std::vector<std::string>{"a." + to_string(version)});

@@ -23,7 +23,6 @@ TEST_CASE_FIXTURE(store_fixture, "what is not there and what cannot be a name ar
   CHECK(store->stat("a").error() == errc::not_found);
   CHECK(store->stat("a").error().where() == "shard a");
   CHECK(store->open_shard("a").error() == errc::not_found);
-  CHECK(store->verify("a").error() == errc::not_found);
   CHECK(store->stat("../a").error() == errc::invalid_name);
   CHECK(store->open_shard("").error() == errc::invalid_name);
   CHECK(store->begin_put("a/../b", version_1, 1).error() == errc::invalid_name);
@@ -68,43 +67,32 @@ TEST_CASE_FIXTURE(store_fixture, "a listing is paged in byte order over restarts
 TEST_CASE_FIXTURE(store_fixture, "verify finds every rotten block and no other") {
   const auto data = random_bytes(5 * block_size + 10, 4);
   REQUIRE(put("a", version_1, data));
-  CHECK(store->verify("a").value().bad.empty());
+  CHECK(verified("a").bad().empty());
   damage("data/a." + version_1_text, 0);
   damage("data/a." + version_1_text, 3 * block_size - 1);
   damage("data/a." + version_1_text, 5 * block_size + 9);
-  const auto report = store->verify("a").value();
-  CHECK(report.blocks == 6);
-  CHECK(report.bad == std::vector<std::uint64_t>{0, 2, 5});
+  auto report = verified("a");
+  CHECK(report.blocks() == 6);
+  CHECK(report.bad() == std::vector<std::uint64_t>{0, 2, 5});
 }
 
 TEST_CASE_FIXTURE(store_fixture, "verify tells the version that it read, though another is put meanwhile") {
   REQUIRE(put("a", version_1, random_bytes(3 * block_size, 4)));
-  bool replaced = false;
-  const auto report = store->verify("a", [&] {
-    if (!std::exchange(replaced, true)) REQUIRE(put("a", version_2, random_bytes(block_size, 5)));
-    return false;
-  });
-  CHECK(report.value().version == version_1);
-  CHECK(report.value().blocks == 3);
-  CHECK(report.value().bad.empty());
-  CHECK(store->verify("a").value().version == version_2);
-}
-
-TEST_CASE_FIXTURE(store_fixture, "verify reads no further once it is told to stop") {
-  REQUIRE(put("a", version_1, random_bytes(4 * block_size, 4)));
-  int asked = 0;
-  const auto report = store->verify("a", [&] { return ++asked == 3; });
-  REQUIRE_FALSE(report);
-  CHECK(report.error() == errc::cancelled);
-  CHECK(report.error().where() == "shard a: 2 of 4 blocks were checked");
-  CHECK(asked == 3);
+  verification report(store->open_shard("a").value());
+  CHECK(report.check(1));
+  REQUIRE(put("a", version_2, random_bytes(block_size, 5)));
+  CHECK(report.progress() == "shard a: 1 of 3 blocks were checked");
+  CHECK_FALSE(report.check(100));
+  CHECK(report.of().version == version_1);
+  CHECK(report.bad().empty());
+  CHECK(verified("a").of().version == version_2);
 }
 
 TEST_CASE_FIXTURE(store_fixture, "verify counts blocks that the device does not give") {
   REQUIRE(put("a", version_1, random_bytes(2 * block_size, 5)));
   REQUIRE(store->open_shard("a"));
   calls.fail("pread", EIO, "data/");
-  CHECK(store->verify("a").value().bad == std::vector<std::uint64_t>{0, 1});
+  CHECK(verified("a").bad() == std::vector<std::uint64_t>{0, 1});
 }
 
 TEST_CASE_FIXTURE(store_fixture, "a data file that is missing or of another length is an io_error naming the shard") {

@@ -71,6 +71,13 @@ struct store_fixture {
   }
 
   /// The whole way of a put with honest checksums.
+  /// Every block checked.
+  verification verified(std::string_view name) {
+    verification all(store->open_shard(name).value());
+    while (all.check(1)) {
+    }
+    return all;
+  }
   result<void> put(std::string_view name, id128 version, const bytes& data) {
     auto begun = store->begin_put(name, version, data.size());
     if (!begun) return begun.error();

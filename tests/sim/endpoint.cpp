@@ -303,7 +303,7 @@ void endpoint::accept(wire::place at, const end_pointer& over, std::uint32_t epo
   channel_up(at);
 }
 
-void endpoint::channel_failed(wire::place at, std::uint32_t epoch) {
+void endpoint::drop_channel(wire::place at, std::uint32_t epoch) {
   if (slot_of(at).epoch == epoch) shut(at);
 }
 

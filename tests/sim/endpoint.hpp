@@ -105,7 +105,7 @@ private:
   void drop_session() override;
   void send(const wire::frame_header& header, std::span<const std::byte> body) override;
   void dial_channel(wire::place at, std::uint32_t epoch) override;
-  void channel_failed(wire::place at, std::uint32_t epoch) override;
+  void drop_channel(wire::place at, std::uint32_t epoch) override;
   void linked() override {}
   void probed(bool) override {}
   void ended(const error& why) override;
