@@ -76,11 +76,12 @@ result<std::shared_ptr<fabric_core>> fabric_core::start(const config& settings) 
   core->unfenced_ = std::shared_ptr<void>(core.get(), [weak = core->weak_from_this()](void*) {
     if (const auto live = weak.lock()) live->all_fenced();
   });
-  if (const auto opened = core->open_rails(settings.get("threads.name").value()); !opened) {
+  const bool listens = !settings.listen().empty();
+  if (const auto opened = core->open_rails(settings.get("threads.name").value(), listens); !opened) {
     core->shut_down();
     return opened.error();
   }
-  if (!settings.listen().empty()) {
+  if (listens) {
     if (const auto listening = core->listen(settings.listen()); !listening) {
       core->shut_down();
       return listening.error();
@@ -108,11 +109,12 @@ result<void> fabric_core::listen(const std::string& at) {
   return {};
 }
 
-result<void> fabric_core::open_rails(const std::string& thread_names) {
+result<void> fabric_core::open_rails(const std::string& thread_names, bool listens) {
   auto opened = fabrics::rdma::open(path::verbs::calls_in_use(), limits_, log_, thread_names);
   if (!opened) return opened.error();
   rdma_ = std::move(*opened);
-  if (!rdma_) return {};
+  // Only who dials a link dials its queue pairs.
+  if (!rdma_ || !listens) return {};
   rdma_->listen([weak = weak_from_this()](std::shared_ptr<path::verbs::connector::request> request) {
     if (const auto self = weak.lock()) self->queue_pair_asked(std::move(request));
   });

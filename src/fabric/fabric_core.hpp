@@ -100,7 +100,7 @@ public:
 
 private:
   [[nodiscard]] result<void> listen(const std::string& at);
-  [[nodiscard]] result<void> open_rails(const std::string& thread_names);
+  [[nodiscard]] result<void> open_rails(const std::string& thread_names, bool listens);
   void queue_pair_asked(std::shared_ptr<path::verbs::connector::request> request);
   void accept_next();
   void greeted(const error& failure, boost::asio::ip::tcp::socket socket, const wire::frame_header& header,

@@ -27,16 +27,26 @@ result<std::unique_ptr<rdma>> rdma::open(const calls& by, const tunables& limits
   }
   std::unique_ptr<rdma> opened(new rdma(std::move(rails), limits));
   auto connections = connector::open(by, *opened->rails_, limits, log, thread_names + "-rdma");
-  if (!connections) return connections.error();
+  if (!connections) {
+    if (limits.transport == transport_choice::verbs) return connections.error();
+    log.warning("no RDMA rail is used: {}", connections.error().message());
+    return std::unique_ptr<rdma>();
+  }
   opened->connections_ = std::move(*connections);
-  for (const auto& each : opened->rails_->rails()) log.debug("rail {} can be used", each.name);
+  for (const auto& each : opened->rails_->rails()) {
+    log.debug("rail {} can be used", each.name);
+    for (const auto& address : each.addresses) opened->offer({static_cast<std::uint8_t>(each.index), {address, 0}});
+  }
   return opened;
 }
 
 void rdma::listen(connector::asked handler) {
-  for (const auto& each : connections_->listen(std::move(handler))) {
-    if (offered_.size() < wire::most_rail_addresses) offered_.push_back(to_wire(each));
-  }
+  offered_.clear();
+  for (const auto& each : connections_->listen(std::move(handler))) offer(each);
+}
+
+void rdma::offer(const listening_rail& each) {
+  if (offered_.size() < wire::most_rail_addresses) offered_.push_back(to_wire(each));
 }
 
 connector::queues_on rdma::queues_of(worker& thread, lane on) {

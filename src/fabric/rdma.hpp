@@ -20,9 +20,9 @@ public:
   static result<std::unique_ptr<rdma>> open(const path::verbs::calls& by, const tunables& limits, const logger& log,
                                             const std::string& thread_names);
 
-  /// Listens on all rails, from now on and until stop().
+  /// Listens on all rails, from now on and until stop(): where this process takes links.
   void listen(path::verbs::connector::asked handler);
-  /// For the hello: where this process takes queue pairs.
+  /// For the hello: the addresses of its rails, and where it takes queue pairs there; port 0: nowhere, it only dials.
   [[nodiscard]] const std::vector<wire::rail_address>& offered() const noexcept { return offered_; }
 
   [[nodiscard]] const std::shared_ptr<const path::verbs::rail_set>& rails() const noexcept { return rails_; }
@@ -35,6 +35,7 @@ public:
 private:
   rdma(std::shared_ptr<const path::verbs::rail_set> rails, const tunables& limits)
       : rails_(std::move(rails)), limits_(limits) {}
+  void offer(const path::verbs::listening_rail& each);
   /// With room for another queue pair: the first that have it, or new ones.
   [[nodiscard]] result<std::shared_ptr<path::verbs::queues>> find(worker& thread, lane on,
                                                                   const path::verbs::rail& rail, std::uint32_t sends);

@@ -33,8 +33,8 @@ TEST_CASE_TEMPLATE("bulk makes room for realtime messages alone, not for a link 
   const auto counted = with.client.snapshot();
   CHECK(counted.crowded);
   CHECK(counted.realtime_pickup.total() == 1);
-  REQUIRE(counted.rails.size() == 1);
-  CHECK(counted.rails[0].budget.crowded);
+  // On the rail that it went over, and no other.
+  CHECK(std::ranges::count_if(counted.rails, [](const auto& each) { return each.budget.crowded; }) == 1);
 }
 
 TEST_CASE_TEMPLATE("bulk makes room for the realtime messages of other fabrics of the host, if they share", Kind,

@@ -387,6 +387,10 @@ TEST_CASE(
       CHECK(why.where().find(part) != std::string::npos);
     }
     CHECK(why.where().find(ibv_wc_status_str(static_cast<ibv_wc_status>(status))) != std::string::npos);
+    const bool own = status <= IBV_WC_LOC_PROT_ERR || status == IBV_WC_MW_BIND_ERR || status == IBV_WC_LOC_ACCESS_ERR ||
+                     status == IBV_WC_LOC_RDD_VIOL_ERR;
+    CHECK((why.where().find("fault of this end") != std::string::npos) == own);
+    if (status == IBV_WC_REM_ACCESS_ERR) CHECK(why.where().find("the peer did not take it") != std::string::npos);
     CHECK(with.events.slices_sent == 0);
   }
 }

@@ -85,6 +85,19 @@ std::size_t fake_network::attempts(std::size_t rail) const {
   return devices_[rail]->attempts;
 }
 
+std::size_t fake_network::listeners() const {
+  const std::lock_guard lock(lock_);
+  return static_cast<std::size_t>(std::ranges::count_if(identities_, [](const auto* each) { return each->listening; }));
+}
+
+void fake_network::tell_of_device(std::size_t rail, ibv_event_type what) {
+  const std::lock_guard lock(lock_);
+  ibv_async_event event{};
+  event.event_type = what;
+  devices_[rail]->events.push_back(event);
+  devices_[rail]->signal.raise();
+}
+
 std::string fake_network::complaints() const {
   const std::lock_guard lock(lock_);
   return complaints_;
@@ -261,6 +274,7 @@ const path::verbs::calls& fake_network::table() {
     path::verbs::calls all{};
     add_manager_calls(all);
     add_verbs_calls(all);
+    make_all_failing(all);
     return all;
   }();
   return made;

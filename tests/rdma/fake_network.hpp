@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -52,6 +53,13 @@ public:
   void misplace(std::ptrdiff_t by, std::size_t after = 0);
   /// Memory cannot be registered on the rail.
   void refuse_memory(std::size_t rail, int code);
+  /// The next `times` calls of this name fail with `code`.
+  void fail_call(std::string_view name, int code, std::size_t times);
+  [[nodiscard]] static const std::vector<std::string>& calls_that_fail();
+  /// How many have, since then.
+  [[nodiscard]] std::size_t calls_failed() const;
+  /// The devices of a rail tell of themselves.
+  void tell_of_device(std::size_t rail, ibv_event_type what);
   /// The rail's devices make no more queue pairs.
   void refuse_pairs(std::size_t rail, int code);
 
@@ -61,6 +69,8 @@ public:
   [[nodiscard]] std::size_t pairs() const;
   [[nodiscard]] std::size_t regions() const;
   [[nodiscard]] std::size_t attempts(std::size_t rail) const;
+  /// That are bound to an address and take connections.
+  [[nodiscard]] std::size_t listeners() const;
   /// What a real network would have lost or mangled without a word; empty if there was nothing.
   [[nodiscard]] std::string complaints() const;
 
@@ -87,6 +97,10 @@ private:
   static void add_manager_calls(path::verbs::calls& made);
   static void add_verbs_calls(path::verbs::calls& made);
   static const path::verbs::calls& table();
+  static void make_all_failing(path::verbs::calls& made);
+  template <auto member, auto how, std::size_t number, class Result, class... Arguments>
+  static void make_failing(path::verbs::calls& made, Result (*path::verbs::calls::*)(Arguments...));
+  [[nodiscard]] int failure_of(std::size_t call);
   void run();
   void carry_out(pair& of);
   void carry_out_one(pair& of, const work& request);
@@ -121,6 +135,11 @@ private:
   std::uint32_t next_pair_ = 17;
   std::uint16_t next_port_ = 20000;
   fault failing_;
+  std::atomic<std::size_t> failing_call_ = ~std::size_t{0};
+  int call_code_ = 0;
+  std::size_t call_times_ = 0;
+  std::size_t calls_failed_ = 0;
+  bool cannot_poll_ = false; ///< it is poll_cq that fails
   fault misplacing_;
   std::string complaints_;
   std::deque<pair*> busy_; ///< with requests to carry out, in asynchronous mode

@@ -84,13 +84,38 @@ void channel::fail(errc code, std::string why) {
   driver_.channel_failed(place_, epoch_, error(code, std::move(why)));
 }
 
+void channel::device_failed(const std::string& why) {
+  driver_.batch_begins();
+  fail(errc::path_failed, why);
+  driver_.batch_ends();
+}
+
+/// Whose fault it is that a request ended with this: what to look at. Statuses: InfiniBand Architecture Specification,
+/// volume 1, 11.6.2.
+std::string_view fault_of(ibv_wc_status status) noexcept {
+  switch (status) {
+    case IBV_WC_LOC_LEN_ERR:
+    case IBV_WC_LOC_QP_OP_ERR:
+    case IBV_WC_LOC_EEC_OP_ERR:
+    case IBV_WC_LOC_PROT_ERR:
+    case IBV_WC_MW_BIND_ERR:
+    case IBV_WC_LOC_ACCESS_ERR:
+    case IBV_WC_LOC_RDD_VIOL_ERR: return "; this is a fault of this end";
+    case IBV_WC_BAD_RESP_ERR:
+    case IBV_WC_REM_ACCESS_ERR:
+    case IBV_WC_REM_INV_REQ_ERR:
+    case IBV_WC_REM_OP_ERR:
+    case IBV_WC_REM_INV_RD_REQ_ERR:
+    case IBV_WC_REM_ABORT_ERR:
+    case IBV_WC_RNR_RETRY_EXC_ERR: return "; the peer did not take it";
+    default: return ""; // the way there
+  }
+}
+
 std::string channel::describe(const ibv_wc& completion) const {
-  const auto own_fault = completion.status == IBV_WC_LOC_LEN_ERR || completion.status == IBV_WC_LOC_QP_OP_ERR ||
-                         completion.status == IBV_WC_LOC_PROT_ERR;
   return fmt::format("rail {}, GID index {}, queue pair {} to {}: {} (vendor error {:#x}){}", queues_->on().name,
                      endpoint_->gid_index, completion.qp_num, endpoint_->peer_address,
-                     ibv_wc_status_str(completion.status), completion.vendor_err,
-                     own_fault ? "; this is a fault of this end" : "");
+                     ibv_wc_status_str(completion.status), completion.vendor_err, fault_of(completion.status));
 }
 
 bool channel::close() {
@@ -110,7 +135,7 @@ void channel::begin_fence() {
   batched_ = 0; // numbered, but never posted: the fence does not wait for them
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_ERR;
-  by_.modify_qp(endpoint_->pair.get(), &attributes, IBV_QP_STATE);
+  if (by_.modify_qp(endpoint_->pair.get(), &attributes, IBV_QP_STATE) != 0) return end_soon(); // nothing is flushed
   // Requests are flushed in their order: when this one is, all are.
   ibv_send_wr last{};
   last.wr_id = last_flushed_ = ++posted_;
@@ -130,7 +155,11 @@ void channel::begin_fence() {
 
 void channel::try_end_fence() {
   if (state_ != state::fencing || !flushed_ || !last_receive_known_) return;
-  // Not here: this may be inside the delivery of what the queue holds.
+  end_soon();
+}
+
+/// Not at once: this may be inside the delivery of what the queue holds. To destroy the queue pair is a fence, too.
+void channel::end_soon() {
   boost::asio::post(fence_timer_.get_executor(), [self = shared_from_this()] {
     self->driver_.batch_begins();
     self->drain_and_end();

@@ -66,6 +66,8 @@ public:
           listener& events, driver& owner, disposer dispose, const tunables& limits);
   ~channel() override;
 
+  /// Its queues are of no use any more. On its thread, outside a batch.
+  void device_failed(const std::string& why);
   /// Events of the endpoint come here, and what arrives; nothing is sent yet.
   void attach();
   /// The connection is up: sends what was posted.
@@ -122,6 +124,7 @@ private:
   void fail(errc code, std::string why);
   [[nodiscard]] std::string describe(const ibv_wc& completion) const;
   void begin_fence();
+  void end_soon();
   void try_end_fence();
   void end_fence();
 

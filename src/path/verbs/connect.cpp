@@ -194,20 +194,25 @@ void connector::handle(arrival&& event) {
     case RDMA_CM_EVENT_ADDR_CHANGE: return;
     default: break;
   }
-  auto why = event.type == RDMA_CM_EVENT_DISCONNECTED
-                 ? std::string("the peer closed the queue pair")
-                 : fmt::format("connection manager event {}, status {}", static_cast<int>(event.type), event.status);
-  why = fmt::format("rail {} to {}: {}", of.which->shared->on().name, of.which->peer_address, why);
-  if (!of.confirmed) {
-    of.lost = std::move(why);
-    return;
-  }
-  tell(*of.which, endpoint::event::lost, why);
+  const auto why = event.type == RDMA_CM_EVENT_DISCONNECTED ? std::string("the peer closed the queue pair")
+                                                            : fmt::format("connection manager event {}, status {}",
+                                                                          static_cast<int>(event.type), event.status);
+  lose(of, fmt::format("rail {} to {}: {}", of.which->shared->on().name, of.which->peer_address, why));
 }
 
 void connector::tell(endpoint& of, endpoint::event what, const std::string& why) {
   if (of.on_event) of.on_event(what, why);
 }
+
+namespace {
+
+/// What no queue pair of the device survives, or where it does not matter which one it is: others are dialled.
+bool is_fatal(ibv_event_type type) noexcept {
+  return type == IBV_EVENT_DEVICE_FATAL || type == IBV_EVENT_CQ_ERR || type == IBV_EVENT_SRQ_ERR ||
+         type == IBV_EVENT_QP_FATAL;
+}
+
+} // namespace
 
 void connector::wait_for_device(std::size_t index) {
   devices_[index].wake.async_wait(
@@ -217,6 +222,8 @@ void connector::wait_for_device(std::size_t index) {
         while (by_.get_async_event(devices_[index].context, &event) == 0) {
           if (event.event_type == IBV_EVENT_QP_LAST_WQE_REACHED) {
             pass_on(event.element.qp);
+          } else if (is_fatal(event.event_type)) {
+            pass_on(devices_[index].context, ibv_event_type_str(event.event_type));
           } else if (event.event_type == IBV_EVENT_PORT_ERR || event.event_type == IBV_EVENT_PORT_ACTIVE) {
             const auto* rail = rails_.of(devices_[index].context, static_cast<std::uint8_t>(event.element.port_num));
             const bool up = event.event_type == IBV_EVENT_PORT_ACTIVE;
@@ -228,19 +235,39 @@ void connector::wait_for_device(std::size_t index) {
       });
 }
 
-/// The device has told the last receive of a queue pair, of this connector or another one.
-void connector::pass_on(const ibv_qp* pair) {
+/// What one connector hears of a device is for all of the process: work(connector), on the thread of each.
+template <class Work>
+void connector::on_all(const Work& work) {
   const std::lock_guard lock(connectors().mutex);
   for (const auto& each : connectors().all) {
     const auto other = each.lock();
-    if (!other || other->stopped_) continue;
-    boost::asio::post(other->context_, [other, pair] {
-      for (auto& [id, of] : other->live_) {
-        const bool told = of.confirmed && of.which->pair.get() == pair;
-        if (told) other->tell(*of.which, endpoint::event::last_request_reached, {});
-      }
-    });
+    if (other && !other->stopped_) boost::asio::post(other->context_, [other, work] { work(*other); });
   }
+}
+
+/// The device has told the last receive of a queue pair.
+void connector::pass_on(const ibv_qp* pair) {
+  on_all([pair](connector& each) {
+    for (auto& [id, of] : each.live_) {
+      const bool told = of.confirmed && of.which->pair.get() == pair;
+      if (told) each.tell(*of.which, endpoint::event::last_request_reached, {});
+    }
+  });
+}
+
+void connector::pass_on(const ibv_context* device, const std::string& why) {
+  on_all([device, why](connector& each) {
+    for (auto& [id, of] : each.live_) {
+      const auto& rail = of.which->shared->on();
+      if (rail.context == device)
+        each.lose(of, fmt::format("rail {} to {}: {}", rail.name, of.which->peer_address, why));
+    }
+  });
+}
+
+void connector::lose(live& of, std::string why) {
+  if (of.confirmed) return tell(*of.which, endpoint::event::lost, why);
+  of.lost = std::move(why);
 }
 
 // Dialling.

@@ -89,6 +89,9 @@ private:
   void wait_for_events();
   void wait_for_device(std::size_t index);
   static void pass_on(const ibv_qp* pair);
+  static void pass_on(const ibv_context* device, const std::string& why);
+  template <class Work>
+  static void on_all(const Work& work);
   struct arrival;
   void handle(arrival&& event);
   void requested(arrival&& event);
@@ -133,6 +136,7 @@ private:
     bool confirmed = false;
     std::string lost = {}; ///< why it ended before it was confirmed
   };
+  void lose(live& of, std::string why);
   std::unordered_map<rdma_cm_id*, live> live_;
   random_source random_;
   std::thread thread_;

@@ -2,6 +2,8 @@
 
 #include "path/verbs/channel.hpp"
 
+#include <boost/asio/post.hpp>
+
 #include <fcntl.h>
 
 #include <algorithm>
@@ -73,7 +75,28 @@ result<void> queues::create(const tunables& limits) {
   if (!receives_) return failed("create_srq");
   for (std::uint32_t slot = 0; slot < posted; ++slot) used_.push_back(slot);
   post_receives();
+  if (broken_) return failed("post_srq_recv");
   return {};
+}
+
+/// The device does not work: what is on it goes elsewhere. These queues stay until the last channel is fenced.
+void queues::break_down(const char* what, int code) {
+  if (broken_.exchange(true)) return;
+  boost::asio::post(wake_.get_executor(), [weak = weak_from_this(), what, code] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->why_broken_ = fmt::format("rail {}: {}: {}", self->rail_.name, what, std::strerror(code));
+    std::vector<std::shared_ptr<channel>> all;
+    for (const auto& [pair, each] : self->channels_) all.push_back(each->shared_from_this());
+    for (const auto& each : all) each->device_failed(self->why_broken_);
+  });
+}
+
+void queues::add(std::uint32_t pair, channel& to) {
+  channels_[pair] = &to;
+  if (why_broken_.empty()) return;
+  boost::asio::post(wake_.get_executor(),
+                    [late = to.shared_from_this(), why = why_broken_] { late->device_failed(why); });
 }
 
 /// Posts the slots of used_.
@@ -93,13 +116,18 @@ void queues::post_receives() {
     }
     ibv_recv_wr* bad = nullptr;
     // There is a place in the queue for every slot: it cannot be full.
-    by_.post_srq_recv(receives_.get(), requests.data(), &bad);
+    if (const int code = by_.post_srq_recv(receives_.get(), requests.data(), &bad); code != 0) {
+      errno = code;
+      break_down("post_srq_recv", code);
+      break;
+    }
     from += count;
   }
   used_.clear();
 }
 
 bool queues::reserve(std::uint32_t sends) {
+  if (broken_) return false;
   const auto lent = lend(least_credits);
   if (lent < least_credits) {
     give_back(lent);
@@ -160,6 +188,7 @@ bool queues::fetch() {
   // Not sooner: whoever was delivered something answers first.
   if (!used_.empty()) post_receives();
   const int count = by_.poll_cq(completions_.get(), static_cast<int>(fetched_.size()), fetched_.data());
+  if (count < 0) break_down("poll_cq", errno);
   fetched_count_ = count > 0 ? static_cast<std::size_t>(count) : 0;
   return fetched_count_ > 0;
 }
@@ -188,7 +217,7 @@ void queues::deliver() {
 
 bool queues::arm() {
   if (std::exchange(armed_, true)) return true;
-  by_.req_notify_cq(completions_.get(), 0);
+  if (const int code = by_.req_notify_cq(completions_.get(), 0); code != 0) break_down("req_notify_cq", code);
   // What came before the request would wake nobody.
   return !fetch();
 }

@@ -51,7 +51,7 @@ public:
   /// How many credits each channel may hold when all hold as many.
   [[nodiscard]] std::uint32_t fair_share() const noexcept;
 
-  void add(std::uint32_t pair, channel& to) { channels_[pair] = &to; }
+  void add(std::uint32_t pair, channel& to);
   void remove(std::uint32_t pair) { channels_.erase(pair); }
 
   /// A registered slot for a message that leaves. Null when all are on their way, or when one that has `held` has its
@@ -75,6 +75,7 @@ private:
   [[nodiscard]] result<void> create(const tunables& limits);
   void post_receives();
   void wait_for_event();
+  void break_down(const char* what, int code);
 
   const rail& rail_;
   const calls& by_;
@@ -93,6 +94,8 @@ private:
   std::size_t fetched_count_ = 0;
   std::vector<std::uint32_t> used_; ///< receive slots to be posted again
   bool armed_ = false;
+  std::atomic<bool> broken_ = false; ///< the device refuses what it must not: no room is kept for more channels
+  std::string why_broken_;           ///< once the channels have been told
 
   std::uint32_t slots_ = 0;                ///< for receiving, that peers may use
   std::atomic<std::uint32_t> credits_ = 0; ///< receive slots that no peer may use
