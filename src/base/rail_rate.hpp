@@ -4,6 +4,7 @@
 #include <weft/error.hpp>
 #include <weft/units.hpp>
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <string>
@@ -28,7 +29,8 @@ public:
   [[nodiscard]] constexpr std::uint32_t hundredths() const noexcept { return hundredths_; }
   /// Bytes per second on a rail that carries `carries`; 0: none, or a part of what is not known.
   [[nodiscard]] constexpr std::uint64_t on(bytes_per_second carries) const noexcept {
-    return hundredths_ == 0 ? rate_.value() : carries.value() / whole * hundredths_;
+    if (hundredths_ == 0 || carries.value() == 0) return rate_.value();
+    return std::max<std::uint64_t>(carries.value() / whole * hundredths_, 1);
   }
 
   /// By bytes per second; parts of a rail are within every range.

@@ -298,6 +298,20 @@ result<void> validate_on(const tunables& values, std::string_view rail, bytes_pe
                  fmt::format("{} ({}): what rail {} carries is not known: set rail.rate, or a rate in place of percent",
                              percent->name, to_string(percent->value), rail)};
   }
+  const auto amount = [&](const named_rate& of) { return bytes_per_second(of.value.on(carries)); };
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    const auto& each = rates[i];
+    const bool is_limit = i >= reservation_count;
+    if (is_limit && !each.value.is_none() && amount(each) < bytes_per_second(lowest_limit.on({}))) {
+      return error{errc::invalid_config, fmt::format("{} ({}): {} on rail {}, which must be at least 1MB/s", each.name,
+                                                     to_string(each.value), format_rate(amount(each)), rail)};
+    }
+    if (is_limit) continue;
+    const auto& limit = rates[reservation_count + 1 + i]; // behind that of realtime, which reserves nothing
+    if (limit.value.is_none() || amount(each) <= amount(limit)) continue;
+    return error{errc::invalid_config, fmt::format("{} ({}) must not exceed {} ({}) on rail {}", each.name,
+                                                   to_string(each.value), limit.name, to_string(limit.value), rail)};
+  }
   std::uint64_t sum = 0;
   for (const auto& each : std::span(rates).first<reservation_count>()) sum += each.value.on(carries);
   if (sum <= carries.value()) return {};

@@ -129,8 +129,8 @@ inline constexpr rail_rate highest_rate(fastest_rail);
   X(rail_rate, "rail.rate", bytes_per_second, bytes_per_second(0), bytes_per_second(0), fastest_rail, "bytes/s", hot,  \
     "what each rail carries, for what is set in percent of it; 0: as its network interface says")                      \
   X(lane_realtime_limit, "lane.realtime.limit", weft::rail_rate, no_rate, no_rate, highest_rate, "bytes/s or %", hot,  \
-    "what may be asked for, and sent, as realtime, over all rails; operations that are begun beyond it go over the "   \
-    "standard lane; 0: none, else at least 1MB/s")                                                                     \
+    "what may be asked for as realtime, over all rails, and what of it is sent on each; operations that are begun "    \
+    "beyond it go over the standard lane; 0: none, else at least 1MB/s")                                               \
   X(lane_standard_weight, "lane.standard.weight", std::uint32_t, 8, 1, 1000, "shares", hot,                            \
     "share of a busy rail that the standard lane gets")                                                                \
   X(lane_bulk_weight, "lane.bulk.weight", std::uint32_t, 4, 1, 1000, "shares", hot,                                    \

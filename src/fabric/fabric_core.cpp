@@ -453,6 +453,15 @@ metrics fabric_core::snapshot() const {
   return sum;
 }
 
+namespace {
+
+/// Whether it says, or is held against, what a rail carries.
+bool is_of_rates(std::string_view setting) {
+  return setting == "rail.rate" || setting.ends_with(".limit") || setting.ends_with(".reservation");
+}
+
+} // namespace
+
 result<void> fabric_core::set(const std::vector<std::pair<std::string, std::string>>& values) {
   {
     const std::lock_guard lock(settings_mutex_);
@@ -464,7 +473,8 @@ result<void> fabric_core::set(const std::vector<std::pair<std::string, std::stri
       if (!row->hot) return error(errc::invalid_config, fmt::format("{}: fixed once the fabric is open", name));
     }
     if (const auto fits = validate(wanted); !fits) return fits;
-    for (const auto* each : rails_.known()) {
+    const bool rates = std::ranges::any_of(values, [](const auto& each) { return is_of_rates(each.first); });
+    for (const auto* each : rates ? rails_.known() : std::vector<const rail*>()) {
       if (const auto fits = validate_on(wanted, each->name, carried(wanted, each->says)); !fits) return fits;
     }
     live_ = wanted;
@@ -494,11 +504,18 @@ void fabric_core::limit_realtime() {
 }
 
 void fabric_core::rail_found(const rail& found) {
-  const std::lock_guard lock(settings_mutex_);
-  limit_realtime();
-  const auto carries = carried(live_, found.says);
-  log_.info("rail {}: {}", found.name, carries.value() == 0 ? "it does not say what it carries" : format_rate(carries));
-  if (const auto fits = validate_on(live_, found.name, carries); !fits) log_.warning("{}", fits.error().where());
+  result<void> fits;
+  bytes_per_second carries;
+  {
+    const std::lock_guard lock(settings_mutex_);
+    limit_realtime();
+    carries = carried(live_, found.says);
+    fits = validate_on(live_, found.name, carries);
+  }
+  // Not with the lock: a sink may ask the fabric.
+  log_.debug("rail {}: {}", found.name,
+             carries.value() == 0 ? "it does not say what it carries" : format_rate(carries));
+  if (!fits) log_.warning("{}", fits.error().where());
 }
 
 lane fabric_core::lane_for(lane asked, std::uint64_t bytes) noexcept {

@@ -61,6 +61,7 @@ public:
   void open_channel(wire::place at) override;
   void close_channel(wire::place at) override;
   void operation_arrived(const links::incoming& begun) override;
+  void due_sooner() override { worker_.touch(self()); }
   void protocol_broken(const error& how) override;
 
   // path::driver

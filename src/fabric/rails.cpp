@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <string_view>
 
 namespace weft::fabrics {
 namespace {
@@ -20,7 +21,6 @@ constexpr std::uint32_t no_interface = ~std::uint32_t{0};
 
 ip::address plain(const ip::address& from) {
   if (from.is_v6() && from.to_v6().is_v4_mapped()) return ip::make_address_v4(ip::v4_mapped, from.to_v6());
-  if (from.is_v6()) return ip::address_v6(from.to_v6().to_bytes()); // without its zone
   return from;
 }
 
@@ -36,7 +36,9 @@ bool has(const ifaddrs& each, const ip::address& wanted) {
   if (wanted.is_v6() && each.ifa_addr->sa_family == AF_INET6) {
     sockaddr_in6 at{};
     std::memcpy(&at, each.ifa_addr, sizeof at);
-    return std::memcmp(&at.sin6_addr, wanted.to_v6().to_bytes().data(), sizeof at.sin6_addr) == 0;
+    const bool zoned = wanted.to_v6().is_link_local(); // the same on every interface
+    return std::memcmp(&at.sin6_addr, wanted.to_v6().to_bytes().data(), sizeof at.sin6_addr) == 0 &&
+           (!zoned || at.sin6_scope_id == wanted.to_v6().scope_id());
   }
   return false;
 }
@@ -47,23 +49,32 @@ std::string interface_of(const ip::address& local) {
   if (::getifaddrs(&all) != 0) return "";
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(all, ::freeifaddrs);
   for (const auto* each = all; each != nullptr; each = each->ifa_next) {
-    if (has(*each, local)) return each->ifa_name;
+    if (!has(*each, local)) continue;
+    const std::string_view name = each->ifa_name;
+    return std::string(name.substr(0, name.find(':'))); // the rest is a label of the address
   }
   return "";
 }
 
-/// What a VLAN lies on. A bond of several is a wire of its own.
+bool is_vlan(const std::string& interface) {
+  std::ifstream properties("/sys/class/net/" + interface + "/uevent");
+  for (std::string line; std::getline(properties, line);) {
+    if (line == "DEVTYPE=vlan") return true;
+  }
+  return false;
+}
+
+/// What a VLAN lies on. A bond is a wire of its own, and so is a bridge.
 std::string below(std::string interface) {
   constexpr int most_levels = 8;
-  for (int i = 0; i < most_levels; ++i) {
+  constexpr std::string_view lower = "lower_";
+  for (int i = 0; i < most_levels && is_vlan(interface); ++i) {
     std::error_code failed;
-    std::vector<std::string> lower;
-    for (const auto& each : std::filesystem::directory_iterator("/sys/class/net/" + interface, failed)) {
-      const auto name = each.path().filename().string();
-      if (name.starts_with("lower_")) lower.push_back(name.substr(std::strlen("lower_")));
-    }
-    if (lower.size() != 1) return interface;
-    interface = lower.front();
+    auto each = std::filesystem::directory_iterator("/sys/class/net/" + interface, failed);
+    const auto end = std::filesystem::directory_iterator();
+    while (!failed && each != end && !each->path().filename().string().starts_with(lower)) each.increment(failed);
+    if (failed || each == end) return interface;
+    interface = each->path().filename().string().substr(lower.size());
   }
   return interface;
 }

@@ -58,6 +58,10 @@ result<std::shared_ptr<queues>> rdma::find(worker& thread, lane on, const path::
                                            std::uint32_t sends) {
   const std::lock_guard lock(mutex_);
   auto& known = queues_[{&thread, on, rail.index}];
+  std::erase_if(known, [&thread](const auto& each) {
+    if (each->broken()) thread.run([&thread, each] { thread.remove(*each); });
+    return each->broken();
+  });
   for (const auto& each : known) {
     if (each->reserve(sends)) return each;
   }

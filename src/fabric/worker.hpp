@@ -80,6 +80,10 @@ public:
   void channel_closed() noexcept { --channels_; }
   /// On the thread, for as long as it runs: it looks at `source` too.
   void add(std::shared_ptr<path::event_source> source) { sources_.push_back(std::move(source)); }
+  /// No more; those that still use it do without.
+  void remove(const path::event_source& source) {
+    std::erase_if(sources_, [&source](const auto& each) { return each.get() == &source; });
+  }
   /// Of the present batch.
   [[nodiscard]] time_point now() const noexcept { return now_; }
 

@@ -76,6 +76,8 @@ public:
   virtual void close_channel(wire::place at) = 0;
   /// The peer began an operation. Answer, now or later, with accept_write, supply_read or respond.
   virtual void operation_arrived(const incoming& begun) = 0;
+  /// next_due() is sooner than before, though nothing has happened to this engine: its slices had a turn.
+  virtual void due_sooner() {}
   /// The peer broke the protocol: close the link, after the present call has returned.
   virtual void protocol_broken(const error& how) = 0;
 
@@ -287,7 +289,7 @@ private:
   std::uint64_t send_slices(lane_on_rail& on, std::uint64_t quantum);
   static lane_on_rail& on_rail(lane_state& of, lanes::scheduler& rail);
   void wake_lanes();
-  void watch_allowance() noexcept;
+  void watch_allowance();
   void came(const wire::frame_header& of, std::uint64_t bytes) noexcept;
   std::uint32_t send_part(channel_state& over, departure next, std::uint64_t room);
   void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);

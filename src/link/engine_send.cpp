@@ -198,8 +198,10 @@ engine::lane_on_rail& engine::on_rail(lane_state& of, lanes::scheduler& rail) {
 
 /// What one channel has under way of what the peer allows to all stands before the others: if it does not get on,
 /// nothing that lands wakes them.
-void engine::watch_allowance() noexcept {
-  if (peer_.was_limited()) recheck_at_ = std::min(recheck_at_, now_ + lanes::budget::patience / 2);
+void engine::watch_allowance() {
+  if (!peer_.was_limited() || recheck_at_ != time_point::max()) return;
+  recheck_at_ = now_ + lanes::budget::patience / 2;
+  host_.due_sooner();
 }
 
 /// Those with slices that a channel takes.

@@ -30,7 +30,11 @@ void engine::tick() {
   if (recheck_at_ > now_) return;
   recheck_at_ = time_point::max();
   for (auto& state : lanes_) {
-    for (auto& each : state.rails) each.rail.under_way().expire(now_);
+    for (const auto& each : state.channels) {
+      if (each->channel == nullptr) continue;
+      const auto late = each->under_way.too_slow_at(lanes::budget::patience, lanes::budget::longest_patience);
+      if (late <= now_) each->over->rail.under_way().write_off(each->under_way);
+    }
   }
   wake_lanes();
 }

@@ -33,11 +33,12 @@ result<void> open_shard::check_block(std::uint64_t block, std::span<std::byte> m
   return error{errc::checksum_mismatch, fmt::format("{}: block {} differs from its checksum", subject_, block)};
 }
 
-verification::verification(std::shared_ptr<const open_shard> shard) : shard_(std::move(shard)), buffer_(block_size) {}
+verification::verification(std::shared_ptr<const open_shard> shard) : shard_(std::move(shard)) {}
 
 bool verification::check(std::uint64_t most) {
+  std::vector<std::byte> buffer(block_size); // those that wait for their turn need none
   for (; most > 0 && next_ < blocks(); --most, ++next_) {
-    if (!shard_->check_block(next_, buffer_)) bad_.push_back(next_);
+    if (!shard_->check_block(next_, buffer)) bad_.push_back(next_);
   }
   return next_ < blocks();
 }

@@ -57,7 +57,6 @@ private:
   std::shared_ptr<const open_shard> shard_;
   std::uint64_t next_ = 0;
   std::vector<std::uint64_t> bad_;
-  std::vector<std::byte> buffer_;
 };
 
 /// The shards used last, at most `most`, so that a popular one is not opened anew for every request. A descriptor is

@@ -21,6 +21,7 @@ void server_core::stop() {
     stopped_ = true;
   }
   disk_.join();
+  for (const auto& [begun, name] : std::exchange(to_verify_, {})) begun.fail(server_is_closed());
   scrubber_.reset();
   decltype(puts_) unfinished;
   {
@@ -84,23 +85,48 @@ errc server_core::given_up(const fabrics::call& begun) const {
   return clock::now() >= begun.deadline() ? errc::deadline_exceeded : errc{};
 }
 
+/// As many are open at once as there are threads: a peer may ask for thousands.
 void server_core::verify(const fabrics::call& begun, const command& asked) {
-  const auto opened = store_->open_shard(asked.name);
-  if (!opened) return begun.fail(opened.error());
-  go_on(begun, std::make_shared<verification>(*opened));
+  {
+    const std::lock_guard lock(verify_mutex_);
+    to_verify_.emplace_back(begun, asked.name);
+    if (verifying_ == fabric_->limits().shard_threads) return;
+    ++verifying_;
+  }
+  verify_next();
+}
+
+void server_core::verify_next() {
+  std::unique_lock lock(verify_mutex_);
+  if (to_verify_.empty()) return void(--verifying_);
+  const auto [begun, name] = std::move(to_verify_.front());
+  to_verify_.pop_front();
+  lock.unlock();
+  const auto why = given_up(begun);
+  const auto opened = why == errc{} ? store_->open_shard(name) : error(why, name);
+  if (opened) return go_on(begun, std::make_shared<verification>(*opened));
+  begun.fail(opened.error());
+  verification_ended();
 }
 
 /// A turn of a verification: between them others get theirs.
 void server_core::go_on(const fabrics::call& begun, const std::shared_ptr<verification>& of) {
   constexpr std::uint64_t blocks_at_once = 64;
-  if (const auto why = given_up(begun); why != errc{}) return begun.fail(error(why, of->progress()));
-  if (of->check(blocks_at_once)) {
+  const auto why = given_up(begun);
+  if (why == errc{} && of->check(blocks_at_once)) {
     return on_disk(begun, [begun, of](server_core& self) { self.go_on(begun, of); });
   }
+  verification_ended();
+  if (why != errc{}) return begun.fail(error(why, of->progress()));
   auto& bad = of->bad();
   bad_blocks_ += bad.size();
   if (bad.size() > most_bad_blocks) bad.resize(most_bad_blocks);
   begun.succeed(encode(answer{.version = of->of().version, .size = of->blocks(), .bad_blocks = std::move(bad)}));
+}
+
+void server_core::verification_ended() {
+  const std::lock_guard lock(disk_mutex_);
+  if (!stopped_) queue([](server_core& self) { self.verify_next(); });
 }
 
 void server_core::remove(const fabrics::call& begun, const command& asked) {

@@ -14,6 +14,7 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -53,6 +54,8 @@ private:
   void list(const fabrics::call& begun, const command& asked);
   void verify(const fabrics::call& begun, const command& asked);
   void go_on(const fabrics::call& begun, const std::shared_ptr<verification>& of);
+  void verify_next();
+  void verification_ended();
   [[nodiscard]] errc given_up(const fabrics::call& begun) const;
   void remove(const fabrics::call& begun, const command& asked);
 
@@ -88,8 +91,11 @@ private:
   mutable std::mutex puts_mutex_; ///< guards puts_
   /// By link and the client's number.
   std::map<std::pair<const fabrics::link_core*, std::uint64_t>, std::shared_ptr<open_put>> puts_;
-  std::mutex disk_mutex_; ///< held to set stopped_ and to queue, so that nothing is behind the end of disk_; before
-                          ///< puts_mutex_
+  std::mutex disk_mutex_;   ///< held to set stopped_ and to queue, so that nothing is behind the end of disk_; before
+                            ///< puts_mutex_
+  std::mutex verify_mutex_; ///< guards what follows
+  std::uint32_t verifying_ = 0;                                 ///< shards that are open for it
+  std::deque<std::pair<fabrics::call, std::string>> to_verify_; ///< wait for one of these to end
   std::atomic<bool> stopped_ = false;
   std::atomic<std::uint64_t> bytes_served_ = 0;
   std::atomic<std::uint64_t> bytes_stored_ = 0;

@@ -131,6 +131,15 @@ TEST_CASE("values that contradict each other are found, by name and value") {
           t.lane_bulk_reservation = part(60);
           t.lane_standard_reservation = rate(401'000'000);
         }) == "lane.*.reservation: together 1001MB/s, and rail by rail.rate carries 1GB/s");
+  CHECK(reason([&](tunables& t) {
+          t.rail_rate = weft::bytes_per_second(1'000'000'000);
+          t.lane_bulk_reservation = part(60);
+          t.lane_bulk_limit = rate(599'000'000);
+        }) == "lane.bulk.reservation (60%) must not exceed lane.bulk.limit (599MB/s) on rail by rail.rate");
+  CHECK(reason([&](tunables& t) {
+          t.rail_rate = weft::bytes_per_second(90'000'000);
+          t.lane_bulk_limit = part(1);
+        }) == "lane.bulk.limit (1%): 900kB/s on rail by rail.rate, which must be at least 1MB/s");
 }
 
 TEST_CASE("percent of a rail needs to know what that carries") {

@@ -401,3 +401,20 @@ TEST_CASE("memory that goes back while a link ends may have others answered") {
   end.engine_.fail_all(error(errc::closed));
   CHECK(end.outstanding() == 0);
 }
+
+TEST_CASE("a request under an id that is in use, or that only this end may give, ends the link") {
+  bench end;
+  end.hear_request(wire::operation_kind::write, 65536);
+  CHECK_FALSE(end.broken);
+  SUBCASE("the id of one under way") {
+    end.hear_request(wire::operation_kind::write, 65536);
+  }
+  SUBCASE("an id of this end's") {
+    std::vector<std::byte> body;
+    wire::encode(wire::request{.kind = wire::operation_kind::request, .carries = lane::bulk, .slice_size = 65536},
+                 body);
+    end.hear({.type = frame_type::request, .transfer = 1}, body);
+  }
+  REQUIRE(end.broken);
+  CHECK(*end.broken == "request under an id that is not free");
+}

@@ -84,12 +84,12 @@ TEST_CASE("a device that tells of an error of its own loses its queue pairs, and
     CAPTURE(what);
     fake_network network;
     const clean_end then{network};
-    pair_of_fabrics both({{"transport", "verbs"}, {"log.level", "debug"}});
+    pair_of_fabrics both({{"transport", "verbs"}, {"log.level", "debug"}, {"verbs.fence_limit", "50ms"}});
     both.connect();
     moves(both);
     for (std::size_t rail = 0; rail < 2; ++rail) network.tell_of_device(rail, what);
     CHECK(eventually([&] { return both.logged(ibv_event_type_str(what)); }));
-    moves(both);
+    for (int i = 0; i < 5; ++i) moves(both);
     both.here = {}, both.there = {}, both.target = {};
   }
 }

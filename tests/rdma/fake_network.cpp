@@ -94,6 +94,17 @@ void fake_network::tell_of_device(std::size_t rail, ibv_event_type what) {
   const std::lock_guard lock(lock_);
   ibv_async_event event{};
   event.event_type = what;
+  for (const auto& [number, each] : pairs_) {
+    if (each->on != devices_[rail].get()) continue;
+    if (what == IBV_EVENT_CQ_ERR) {
+      event.element.cq = each->send_cq;
+      static_cast<completions&>(*each->send_cq).dead = true;
+    } else if (what == IBV_EVENT_SRQ_ERR) {
+      event.element.srq = each->srq;
+    } else if (what == IBV_EVENT_QP_FATAL) {
+      event.element.qp = each;
+    }
+  }
   devices_[rail]->events.push_back(event);
   devices_[rail]->signal.raise();
 }
@@ -231,6 +242,7 @@ void fake_network::complete(pair& of, const work& request, ibv_wc_status status)
 }
 
 void fake_network::push(completions& to, const ibv_wc& entry) {
+  if (to.dead) return;
   if (to.count == to.capacity) return complain("a completion queue overflowed");
   to.entries[(to.first + to.count++) % to.entries.size()] = entry;
   if (!std::exchange(to.armed, false)) return;

@@ -58,7 +58,8 @@ public:
   [[nodiscard]] static const std::vector<std::string>& calls_that_fail();
   /// How many have, since then.
   [[nodiscard]] std::size_t calls_failed() const;
-  /// The devices of a rail tell of themselves.
+  /// The devices of a rail tell of themselves, or of one of their queue pairs or queues, which does nothing any more
+  /// then.
   void tell_of_device(std::size_t rail, ibv_event_type what);
   /// The rail's devices make no more queue pairs.
   void refuse_pairs(std::size_t rail, int code);

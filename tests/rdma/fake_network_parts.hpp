@@ -76,6 +76,7 @@ struct fake_network::completions : ibv_cq {
   std::size_t count = 0;
   std::size_t capacity = 0;
   bool armed = false;
+  bool dead = false; ///< nothing comes any more
 };
 
 struct fake_network::receives : ibv_srq {

@@ -264,7 +264,11 @@ TEST_CASE("ways to a peer that fail say why, and of a link that is over nothing 
   CHECK_FALSE(paths[0].works);
   CHECK(paths[0].why_not.find("no queue pair in time") != std::string::npos);
   CHECK_FALSE(paths[1].works);
-  CHECK(paths[1].why_not.find(ibv_wc_status_str(IBV_WC_RETRY_EXC_ERR)) != std::string::npos);
+  // Of the two ends, whose words get nowhere, one gives up first, and the other may hear of that before its own.
+  const bool named = paths[1].why_not.find(ibv_wc_status_str(IBV_WC_RETRY_EXC_ERR)) != std::string::npos ||
+                     paths[1].why_not.find("the peer closed the queue pair") != std::string::npos;
+  CAPTURE(paths[1].why_not);
+  CHECK(named);
   both.link.close();
   CHECK(std::get<0>(soon(both.link.inspect_paths(outcome))) != error_code());
   both.here = {}, both.there = {}, both.target = {};

@@ -204,35 +204,17 @@ void connector::tell(endpoint& of, endpoint::event what, const std::string& why)
   if (of.on_event) of.on_event(what, why);
 }
 
-namespace {
-
-/// What no queue pair of the device survives, or where it does not matter which one it is: others are dialled.
-bool is_fatal(ibv_event_type type) noexcept {
-  return type == IBV_EVENT_DEVICE_FATAL || type == IBV_EVENT_CQ_ERR || type == IBV_EVENT_SRQ_ERR ||
-         type == IBV_EVENT_QP_FATAL;
-}
-
-} // namespace
-
 void connector::wait_for_device(std::size_t index) {
-  devices_[index].wake.async_wait(
-      boost::asio::posix::stream_descriptor::wait_read, [this, index](const error_code& code) {
-        if (code) return;
-        ibv_async_event event{};
-        while (by_.get_async_event(devices_[index].context, &event) == 0) {
-          if (event.event_type == IBV_EVENT_QP_LAST_WQE_REACHED) {
-            pass_on(event.element.qp);
-          } else if (is_fatal(event.event_type)) {
-            pass_on(devices_[index].context, ibv_event_type_str(event.event_type));
-          } else if (event.event_type == IBV_EVENT_PORT_ERR || event.event_type == IBV_EVENT_PORT_ACTIVE) {
-            const auto* rail = rails_.of(devices_[index].context, static_cast<std::uint8_t>(event.element.port_num));
-            const bool up = event.event_type == IBV_EVENT_PORT_ACTIVE;
-            if (rail != nullptr) log_.info("rail {}: the port is {}", rail->name, up ? "active" : "down");
-          }
-          by_.ack_async_event(&event);
-        }
-        wait_for_device(index);
-      });
+  devices_[index].wake.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                                  [this, index](const error_code& code) {
+                                    if (code) return;
+                                    ibv_async_event event{};
+                                    while (by_.get_async_event(devices_[index].context, &event) == 0) {
+                                      pass_on(devices_[index].context, event);
+                                      by_.ack_async_event(&event);
+                                    }
+                                    wait_for_device(index);
+                                  });
 }
 
 /// What one connector hears of a device is for all of the process: work(connector), on the thread of each.
@@ -245,22 +227,43 @@ void connector::on_all(const Work& work) {
   }
 }
 
-/// The device has told the last receive of a queue pair.
-void connector::pass_on(const ibv_qp* pair) {
-  on_all([pair](connector& each) {
-    for (auto& [id, of] : each.live_) {
-      const bool told = of.confirmed && of.which->pair.get() == pair;
-      if (told) each.tell(*of.which, endpoint::event::last_request_reached, {});
-    }
-  });
+void connector::pass_on(const ibv_context* device, const ibv_async_event& event) {
+  const auto pair = [&event](endpoint::event what, const std::string& why) {
+    on_all([which = event.element.qp, what, why](connector& each) {
+      for (auto& [id, of] : each.live_) {
+        const bool told = of.confirmed && of.which->pair.get() == which;
+        if (told) each.tell(*of.which, what, why);
+      }
+    });
+  };
+  const std::string name = ibv_event_type_str(event.event_type);
+  switch (event.event_type) {
+    case IBV_EVENT_QP_LAST_WQE_REACHED: return pair(endpoint::event::last_request_reached, {});
+    case IBV_EVENT_QP_FATAL:
+    case IBV_EVENT_QP_REQ_ERR:
+    case IBV_EVENT_QP_ACCESS_ERR: return pair(endpoint::event::lost, name);
+    case IBV_EVENT_CQ_ERR:
+      return fail_queues(name, [of = event.element.cq](const queues& each) { return each.completions() == of; });
+    case IBV_EVENT_SRQ_ERR:
+      return fail_queues(name, [of = event.element.srq](const queues& each) { return each.receives() == of; });
+    case IBV_EVENT_DEVICE_FATAL:
+      return fail_queues(name, [device](const queues& each) { return each.on().context == device; });
+    case IBV_EVENT_PORT_ERR:
+    case IBV_EVENT_PORT_ACTIVE:
+      if (const auto* rail = rails_.of(device, static_cast<std::uint8_t>(event.element.port_num))) {
+        log_.info("rail {}: {}", rail->name, name);
+      }
+      return;
+    default: return;
+  }
 }
 
-void connector::pass_on(const ibv_context* device, const std::string& why) {
-  on_all([device, why](connector& each) {
+/// Those that `meant` says yes to.
+template <class Meant>
+void connector::fail_queues(const std::string& why, const Meant& meant) {
+  on_all([why, meant](connector& each) {
     for (auto& [id, of] : each.live_) {
-      const auto& rail = of.which->shared->on();
-      if (rail.context == device)
-        each.lose(of, fmt::format("rail {} to {}: {}", rail.name, of.which->peer_address, why));
+      if (meant(*of.which->shared)) of.which->shared->break_down(why);
     }
   });
 }

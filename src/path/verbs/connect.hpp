@@ -88,8 +88,9 @@ private:
   [[nodiscard]] result<void> create(const std::string& thread_name);
   void wait_for_events();
   void wait_for_device(std::size_t index);
-  static void pass_on(const ibv_qp* pair);
-  static void pass_on(const ibv_context* device, const std::string& why);
+  void pass_on(const ibv_context* device, const ibv_async_event& event);
+  template <class Meant>
+  static void fail_queues(const std::string& why, const Meant& meant);
   template <class Work>
   static void on_all(const Work& work);
   struct arrival;

@@ -79,13 +79,12 @@ result<void> queues::create(const tunables& limits) {
   return {};
 }
 
-/// The device does not work: what is on it goes elsewhere. These queues stay until the last channel is fenced.
-void queues::break_down(const char* what, int code) {
+void queues::break_down(const std::string& why) {
   if (broken_.exchange(true)) return;
-  boost::asio::post(wake_.get_executor(), [weak = weak_from_this(), what, code] {
+  boost::asio::post(wake_.get_executor(), [weak = weak_from_this(), why] {
     const auto self = weak.lock();
     if (!self) return;
-    self->why_broken_ = fmt::format("rail {}: {}: {}", self->rail_.name, what, std::strerror(code));
+    self->why_broken_ = fmt::format("rail {}: {}", self->rail_.name, why);
     std::vector<std::shared_ptr<channel>> all;
     for (const auto& [pair, each] : self->channels_) all.push_back(each->shared_from_this());
     for (const auto& each : all) each->device_failed(self->why_broken_);
@@ -118,7 +117,7 @@ void queues::post_receives() {
     // There is a place in the queue for every slot: it cannot be full.
     if (const int code = by_.post_srq_recv(receives_.get(), requests.data(), &bad); code != 0) {
       errno = code;
-      break_down("post_srq_recv", code);
+      break_down(fmt::format("post_srq_recv: {}", std::strerror(code)));
       break;
     }
     from += count;
@@ -188,7 +187,7 @@ bool queues::fetch() {
   // Not sooner: whoever was delivered something answers first.
   if (!used_.empty()) post_receives();
   const int count = by_.poll_cq(completions_.get(), static_cast<int>(fetched_.size()), fetched_.data());
-  if (count < 0) break_down("poll_cq", errno);
+  if (count < 0) break_down(fmt::format("poll_cq: {}", std::strerror(errno)));
   fetched_count_ = count > 0 ? static_cast<std::size_t>(count) : 0;
   return fetched_count_ > 0;
 }
@@ -217,7 +216,9 @@ void queues::deliver() {
 
 bool queues::arm() {
   if (std::exchange(armed_, true)) return true;
-  if (const int code = by_.req_notify_cq(completions_.get(), 0); code != 0) break_down("req_notify_cq", code);
+  if (const int code = by_.req_notify_cq(completions_.get(), 0); code != 0) {
+    break_down(fmt::format("req_notify_cq: {}", std::strerror(code)));
+  }
   // What came before the request would wake nobody.
   return !fetch();
 }

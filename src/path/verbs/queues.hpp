@@ -52,6 +52,9 @@ public:
   [[nodiscard]] std::uint32_t fair_share() const noexcept;
 
   void add(std::uint32_t pair, channel& to);
+  /// The device does not work: no room is kept here any more, and what is here goes elsewhere. From any thread.
+  void break_down(const std::string& why);
+  [[nodiscard]] bool broken() const noexcept { return broken_; }
   void remove(std::uint32_t pair) { channels_.erase(pair); }
 
   /// A registered slot for a message that leaves. Null when all are on their way, or when one that has `held` has its
@@ -75,7 +78,6 @@ private:
   [[nodiscard]] result<void> create(const tunables& limits);
   void post_receives();
   void wait_for_event();
-  void break_down(const char* what, int code);
 
   const rail& rail_;
   const calls& by_;
