@@ -193,7 +193,11 @@ void worker::settle() {
     part->post_gathered();
   }
   const bool more = let_slices_go();
-  for (const auto& part : touched_) part->flush_channels();
+  // What a channel tells as it is flushed may touch further parts, too.
+  for (std::size_t i = 0; i < touched_.size(); ++i) {
+    const auto part = touched_[i];
+    part->flush_channels();
+  }
   for (const auto& part : touched_) part->touched = false;
   touched_.clear();
   if (!more || std::exchange(again_, true) || !polling_) return;

@@ -90,6 +90,8 @@ void channel::device_failed(const std::string& why) {
   driver_.batch_ends();
 }
 
+namespace {
+
 /// Whose fault it is that a request ended with this: what to look at. Statuses: InfiniBand Architecture Specification,
 /// volume 1, 11.6.2.
 std::string_view fault_of(ibv_wc_status status) noexcept {
@@ -111,6 +113,8 @@ std::string_view fault_of(ibv_wc_status status) noexcept {
     default: return ""; // the way there
   }
 }
+
+} // namespace
 
 std::string channel::describe(const ibv_wc& completion) const {
   return fmt::format("rail {}, GID index {}, queue pair {} to {}: {} (vendor error {:#x}){}", queues_->on().name,

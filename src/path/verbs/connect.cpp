@@ -231,14 +231,15 @@ void connector::pass_on(const ibv_context* device, const ibv_async_event& event)
   const auto pair = [&event](endpoint::event what, const std::string& why) {
     on_all([which = event.element.qp, what, why](connector& each) {
       for (auto& [id, of] : each.live_) {
-        const bool told = of.confirmed && of.which->pair.get() == which;
-        if (told) each.tell(*of.which, what, why);
+        if (!of.confirmed || of.which->pair.get() != which) continue;
+        each.tell(*of.which, what,
+                  fmt::format("rail {} to {}: {}", of.which->shared->on().name, of.which->peer_address, why));
       }
     });
   };
   const std::string name = ibv_event_type_str(event.event_type);
   switch (event.event_type) {
-    case IBV_EVENT_QP_LAST_WQE_REACHED: return pair(endpoint::event::last_request_reached, {});
+    case IBV_EVENT_QP_LAST_WQE_REACHED: return pair(endpoint::event::last_request_reached, name);
     case IBV_EVENT_QP_FATAL:
     case IBV_EVENT_QP_REQ_ERR:
     case IBV_EVENT_QP_ACCESS_ERR: return pair(endpoint::event::lost, name);

@@ -187,7 +187,7 @@ bool queues::fetch() {
   // Not sooner: whoever was delivered something answers first.
   if (!used_.empty()) post_receives();
   const int count = by_.poll_cq(completions_.get(), static_cast<int>(fetched_.size()), fetched_.data());
-  if (count < 0) break_down(fmt::format("poll_cq: {}", std::strerror(errno)));
+  if (count < 0 && !broken_) break_down(fmt::format("poll_cq: {}", std::strerror(errno)));
   fetched_count_ = count > 0 ? static_cast<std::size_t>(count) : 0;
   return fetched_count_ > 0;
 }
