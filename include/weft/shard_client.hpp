@@ -3,6 +3,7 @@
 
 #include <weft/fabric.hpp>
 #include <weft/id.hpp>
+#include <weft/shard_info.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -16,17 +17,6 @@ namespace weft {
 namespace shards {
 class client_core;
 }
-
-struct shard_info {
-  std::string name;
-  id128 version; ///< chosen by the client that put it
-  std::uint64_t size = 0;
-};
-
-struct shard_page {
-  std::vector<shard_info> shards; ///< in the byte order of their names
-  bool more = false;              ///< ask again with `after` the last name
-};
 
 /// A range of a shard and where it goes: bytes [offset, offset + to.length).
 struct fetch_piece {

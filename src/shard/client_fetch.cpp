@@ -8,10 +8,8 @@ namespace weft::shards {
 
 fetch_job::fetch_job(std::shared_ptr<client_core> client, std::string name, std::vector<fetch_piece> pieces, bool whole,
                      const fetch_options& options, handler_of<fetch_result> handler)
-    : client_(std::move(client)), name_(std::move(name)), pieces_(std::move(pieces)), whole_(whole), options_(options),
-      done_(std::move(handler), client_->fabric().data()),
-      deadline_(fabrics::deadline_of(options.deadline, client_->limits())),
-      verify_(options.verify.value_or(client_->limits().verify)) {
+    : job(std::move(client), options.deadline, std::move(handler)), name_(std::move(name)), pieces_(std::move(pieces)),
+      whole_(whole), options_(options), verify_(options.verify.value_or(client_->limits().verify)) {
   result_.verified = verify_;
 }
 

@@ -10,13 +10,31 @@
 
 namespace weft::shards {
 
-class fetch_job final : public std::enable_shared_from_this<fetch_job> {
+/// What every job has: its client, its deadline, and the handler of who waits for it.
+template <class Result>
+class job {
 public:
-  fetch_job(std::shared_ptr<client_core> client, std::string name, std::vector<fetch_piece> pieces, bool whole,
-            const fetch_options& options, handler_of<fetch_result> handler);
+  job(const job&) = delete;
+  job& operator=(const job&) = delete;
   [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
   [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
   [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
+
+protected:
+  job(std::shared_ptr<client_core> client, std::optional<std::chrono::nanoseconds> deadline, handler_of<Result> handler)
+      : client_(std::move(client)), deadline_(fabrics::deadline_of(deadline, client_->limits())),
+        done_(std::move(handler), client_->fabric().data()) {}
+  ~job() = default;
+
+  std::shared_ptr<client_core> client_;
+  time_point deadline_;
+  fabrics::pending<Result> done_;
+};
+
+class fetch_job final : public job<fetch_result>, public std::enable_shared_from_this<fetch_job> {
+public:
+  fetch_job(std::shared_ptr<client_core> client, std::string name, std::vector<fetch_piece> pieces, bool whole,
+            const fetch_options& options, handler_of<fetch_result> handler);
   void start();
   void cancel() { fail(error(errc::cancelled)); }
 
@@ -52,13 +70,10 @@ private:
   void fail(const error& why);
   void finish();
 
-  std::shared_ptr<client_core> client_;
   std::string name_;
   std::vector<fetch_piece> pieces_;
   bool whole_;
   fetch_options options_;
-  fabrics::pending<fetch_result> done_;
-  time_point deadline_;
   verify_mode verify_;
   canceller stop_stat_;
   std::vector<chunk> chunks_;
@@ -72,13 +87,10 @@ private:
   fetch_result result_;
 };
 
-class put_job final : public std::enable_shared_from_this<put_job> {
+class put_job final : public job<put_result>, public std::enable_shared_from_this<put_job> {
 public:
   put_job(std::shared_ptr<client_core> client, std::string name, region_view from, const put_options& options,
           handler_of<put_result> handler);
-  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
-  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
-  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
   void start();
   void cancel() { fail_all(error(errc::cancelled)); }
 
@@ -108,13 +120,10 @@ private:
   /// The CRCs of blocks [first, first + count), computed when they are needed first.
   [[nodiscard]] std::span<const std::uint32_t> crcs(std::uint64_t first, std::uint64_t count);
 
-  std::shared_ptr<client_core> client_;
   std::string name_;
   region_view from_;
   std::span<std::byte> bytes_;
   put_options options_;
-  fabrics::pending<put_result> done_;
-  time_point deadline_;
   manifest manifest_; ///< its CRCs as far as computed_ blocks
   std::uint64_t computed_ = 0;
   std::vector<copy> copies_;
@@ -127,27 +136,21 @@ private:
 /// A question that every replica answers for itself. `Result` has a list of `copies`, each with address, code and
 /// where.
 template <class Result>
-class survey : public std::enable_shared_from_this<survey<Result>> {
+class survey : public job<Result>, public std::enable_shared_from_this<survey<Result>> {
 public:
   using copy = typename decltype(Result::copies)::value_type;
 
-  survey(std::shared_ptr<client_core> client, std::optional<std::chrono::nanoseconds> deadline,
-         handler_of<Result> handler)
-      : client_(std::move(client)), deadline_(fabrics::deadline_of(deadline, client_->limits())),
-        done_(std::move(handler), client_->fabric().data()) {}
+  using job<Result>::job;
   virtual ~survey() = default;
-  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
-  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
-  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
 
   void start() {
-    running_ = client_->replicas().size();
-    for (const auto& each : client_->replicas()) result_.copies.push_back({.address = each.address});
-    if (running_ == 0) return done_.later(errc::invalid_argument, std::move(result_));
-    stop_ = client_->ask_all({.what = question(), .deadline = deadline_},
-                             [self = this->shared_from_this()](std::size_t of, links::outcome&& ended) {
-                               self->answered(of, std::move(ended));
-                             });
+    running_ = this->client_->replicas().size();
+    for (const auto& each : this->client_->replicas()) result_.copies.push_back({.address = each.address});
+    if (running_ == 0) return this->done_.later(errc::invalid_argument, std::move(result_));
+    stop_ = this->client_->ask_all({.what = question(), .deadline = this->deadline_},
+                                   [self = this->shared_from_this()](std::size_t of, links::outcome&& ended) {
+                                     self->answered(of, std::move(ended));
+                                   });
   }
   void cancel() {
     if (stop_) stop_();
@@ -173,12 +176,9 @@ private:
     if (--running_ > 0) return;
     if (failure_.code() == errc{}) failure_ = conclude(result_);
     result_.where = failure_.where();
-    done_(failure_.code() == errc{} ? error_code{} : error_code(failure_.code()), std::move(result_));
+    this->done_(failure_.code() == errc{} ? error_code{} : error_code(failure_.code()), std::move(result_));
   }
 
-  std::shared_ptr<client_core> client_;
-  time_point deadline_;
-  fabrics::pending<Result> done_;
   canceller stop_;
   std::size_t running_ = 0;
   error failure_; ///< the most telling of the copies'

@@ -9,9 +9,8 @@ namespace weft::shards {
 
 put_job::put_job(std::shared_ptr<client_core> client, std::string name, region_view from, const put_options& options,
                  handler_of<put_result> handler)
-    : client_(std::move(client)), name_(std::move(name)), from_(std::move(from)), bytes_(from_.bytes()),
-      options_(options), done_(std::move(handler), client_->fabric().data()),
-      deadline_(fabrics::deadline_of(options.deadline, client_->limits())) {
+    : job(std::move(client), options.deadline, std::move(handler)), name_(std::move(name)), from_(std::move(from)),
+      bytes_(from_.bytes()), options_(options) {
   manifest_.size = bytes_.size();
   manifest_.block_crcs.resize(block_count(bytes_.size()));
   result_.version = manifest_.version = options.version ? *options.version : random_id();
@@ -99,7 +98,7 @@ void put_job::send_chunk(std::size_t to) {
        .what = std::move(what),
        .carries = options_.lane,
        .pieces = memory::piece_list(bytes_.subspan(offset, length), from_.owner),
-       .slice_crcs = slice_crcs(manifest_, offset, length, slice_size),
+       .slice_crcs = manifest_.slice_crcs(offset, length, slice_size),
        .stall = client_->limits().stall_default},
       length, [self = shared_from_this(), to](links::outcome&&) { self->advance(to); });
 }

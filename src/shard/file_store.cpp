@@ -152,7 +152,7 @@ result<std::optional<std::string>> file_store::load_one(std::string_view file_na
   return std::nullopt;
 }
 
-result<manifest_header> file_store::read_header(std::string_view file_name) const {
+result<shard_info> file_store::read_header(std::string_view file_name) const {
   const std::string path = fmt::format("{}/manifests/{}", folder_, file_name);
   const auto opened = file::open(calls_, path, O_RDONLY, subject_);
   if (!opened) return opened.error();

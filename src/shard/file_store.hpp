@@ -46,10 +46,10 @@ public:
   file_store& operator=(const file_store&) = delete;
 
   /// Errors: not_found, bad_manifest, invalid_name.
-  [[nodiscard]] result<catalogue_entry> stat(std::string_view name, std::optional<id128> version = std::nullopt) const;
+  [[nodiscard]] result<shard_info> stat(std::string_view name, std::optional<id128> version = std::nullopt) const;
 
   /// At most `limit` names that begin with `prefix` and come after `after`, in byte order.
-  [[nodiscard]] catalogue_page list(std::string_view prefix, std::string_view after, std::size_t limit) const;
+  [[nodiscard]] shard_page list(std::string_view prefix, std::string_view after, std::size_t limit) const;
 
   /// How many shards there are.
   [[nodiscard]] std::size_t size() const;
@@ -89,23 +89,23 @@ private:
   [[nodiscard]] result<std::optional<std::string>> load_one(std::string_view file_name);
   void remove_orphans(const data_names& current);
   [[nodiscard]] bool is_kept_data(std::string_view file_name, const data_names& current) const;
-  [[nodiscard]] result<manifest_header> read_header(std::string_view file_name) const;
+  [[nodiscard]] result<shard_info> read_header(std::string_view file_name) const;
   [[nodiscard]] std::string manifest_path(std::string_view name) const;
   [[nodiscard]] std::string data_path(std::string_view name, const id128& version) const;
 
   // file_store_read.cpp
-  [[nodiscard]] result<catalogue_entry> find_locked(std::string_view name, std::optional<id128> version) const;
+  [[nodiscard]] result<shard_info> find_locked(std::string_view name, std::optional<id128> version) const;
   [[nodiscard]] result<std::shared_ptr<weft::open_shard>> load_current(std::string_view name,
                                                                        std::optional<id128> version, int flags) const;
   [[nodiscard]] result<manifest> read_manifest(std::string_view name) const;
-  [[nodiscard]] result<std::shared_ptr<weft::open_shard>> load_shard(const catalogue_entry& known, int flags = 0) const;
+  [[nodiscard]] result<std::shared_ptr<weft::open_shard>> load_shard(const shard_info& known, int flags = 0) const;
 
   // file_store_put.cpp
   [[nodiscard]] std::string next_temporary();
   void discard(const std::string& path);
   [[nodiscard]] result<void> settle(std::string_view name) const;
   [[nodiscard]] result<void> publish(const manifest& next, const std::string& temporary);
-  [[nodiscard]] result<bool> is_repeat(const manifest& next, const std::optional<catalogue_entry>& current) const;
+  [[nodiscard]] result<bool> is_repeat(const manifest& next, const std::optional<shard_info>& current) const;
   [[nodiscard]] result<void> place_data(const std::string& temporary, const std::string& data,
                                         std::string_view subject);
   [[nodiscard]] result<void> place_manifest(const manifest& next, std::string_view subject);

@@ -76,7 +76,7 @@ result<void> file_store::settle(std::string_view name) const {
 result<void> file_store::publish(const manifest& next, const std::string& temporary) {
   const std::string subject = "shard " + next.name;
   const std::scoped_lock order{publishing_};
-  std::optional<catalogue_entry> previous;
+  std::optional<shard_info> previous;
   {
     const std::scoped_lock lock{mutex_};
     previous = catalogue_.find(next.name);
@@ -103,7 +103,7 @@ result<void> file_store::publish(const manifest& next, const std::string& tempor
 }
 
 /// Whether another put of this version came first. Errors: conflict if that one had other contents.
-result<bool> file_store::is_repeat(const manifest& next, const std::optional<catalogue_entry>& current) const {
+result<bool> file_store::is_repeat(const manifest& next, const std::optional<shard_info>& current) const {
   if (!current || current->version != next.version) return false;
   const auto stored = load_shard(*current);
   if (!stored && beyond_use(stored.error())) return false;
@@ -150,7 +150,7 @@ result<void> file_store::remove(std::string_view name, std::optional<id128> vers
   if (auto valid = check_shard_name(name); !valid) return valid;
   const std::string subject = fmt::format("shard {}", name);
   const std::scoped_lock order{publishing_};
-  result<catalogue_entry> known = errc::not_found;
+  result<shard_info> known = errc::not_found;
   {
     const std::scoped_lock lock{mutex_};
     known = find_locked(name, version);

@@ -11,7 +11,7 @@
 
 namespace weft {
 
-result<catalogue_entry> file_store::find_locked(std::string_view name, std::optional<id128> version) const {
+result<shard_info> file_store::find_locked(std::string_view name, std::optional<id128> version) const {
   const auto found = catalogue_.find(name);
   if (!found && damaged_.contains(file_name_of(name))) {
     return error{errc::bad_manifest, fmt::format("shard {}: {}", name, manifest_path(name))};
@@ -24,13 +24,13 @@ result<catalogue_entry> file_store::find_locked(std::string_view name, std::opti
   return *found;
 }
 
-result<catalogue_entry> file_store::stat(std::string_view name, std::optional<id128> version) const {
+result<shard_info> file_store::stat(std::string_view name, std::optional<id128> version) const {
   if (auto valid = check_shard_name(name); !valid) return valid.error();
   const std::scoped_lock lock{mutex_};
   return find_locked(name, version);
 }
 
-catalogue_page file_store::list(std::string_view prefix, std::string_view after, std::size_t limit) const {
+shard_page file_store::list(std::string_view prefix, std::string_view after, std::size_t limit) const {
   const std::scoped_lock lock{mutex_};
   return catalogue_.list(prefix, after, limit);
 }
@@ -95,7 +95,7 @@ result<manifest> file_store::read_manifest(std::string_view name) const {
   return stored;
 }
 
-result<std::shared_ptr<weft::open_shard>> file_store::load_shard(const catalogue_entry& known, int flags) const {
+result<std::shared_ptr<weft::open_shard>> file_store::load_shard(const shard_info& known, int flags) const {
   const std::string subject = "shard " + known.name;
   auto stored = read_manifest(known.name);
   if (!stored) return stored.error();

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cassert>
 
 namespace weft {
@@ -24,7 +25,7 @@ error damaged(std::string_view file, std::string_view what) {
 
 /// The header and how many bytes it takes.
 struct decoded_header {
-  manifest_header header;
+  shard_info header;
   std::size_t length = 0;
 };
 
@@ -65,6 +66,21 @@ std::uint32_t manifest::range_crc(std::uint64_t offset, std::uint64_t length) co
   return length == 0 ? crc : crc32c_combine(crc, block_crcs[block], length);
 }
 
+std::vector<std::uint32_t> manifest::slice_crcs(std::uint64_t offset, std::uint64_t length,
+                                                std::uint64_t slice_size) const {
+  std::vector<std::uint32_t> crcs;
+  crcs.reserve((length + slice_size - 1) / slice_size);
+  for (std::uint64_t at = 0; at < length; at += slice_size) {
+    crcs.push_back(range_crc(offset + at, std::min(slice_size, length - at)));
+  }
+  return crcs;
+}
+
+result<void> manifest::check_block(std::uint64_t block, std::span<const std::byte> bytes) const {
+  if (crc32c(bytes) == block_crcs[block]) return {};
+  return error{errc::checksum_mismatch, fmt::format("stored: block {} of shard '{}'", block, name)};
+}
+
 std::vector<std::byte> encode(const manifest& value) {
   assert(value.block_crcs.size() == block_count(value.size) && value.name.size() <= longest_shard_name);
   std::vector<std::byte> bytes;
@@ -79,7 +95,7 @@ std::vector<std::byte> encode(const manifest& value) {
   return bytes;
 }
 
-result<manifest_header> decode_manifest_header(std::span<const std::byte> bytes, std::string_view file) {
+result<shard_info> decode_manifest_header(std::span<const std::byte> bytes, std::string_view file) {
   auto front = decode_front(bytes, file);
   if (!front) return front.error();
   return std::move(front->header);

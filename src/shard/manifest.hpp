@@ -3,7 +3,7 @@
 #pragma once
 
 #include <weft/error.hpp>
-#include <weft/id.hpp>
+#include <weft/shard_info.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -33,17 +33,18 @@ struct manifest {
   /// The CRC32C of a range for which covers_blocks() holds, from those of its blocks: nanoseconds a block.
   [[nodiscard]] std::uint32_t range_crc(std::uint64_t offset, std::uint64_t length) const noexcept;
 
+  /// That of each slice of such a range, cut at every `slice_size` bytes, which are whole blocks.
+  [[nodiscard]] std::vector<std::uint32_t> slice_crcs(std::uint64_t offset, std::uint64_t length,
+                                                      std::uint64_t slice_size) const;
+
+  /// Compares `bytes`, the whole of a block, with its CRC. Errors: checksum_mismatch, naming block and shard.
+  [[nodiscard]] result<void> check_block(std::uint64_t block, std::span<const std::byte> bytes) const;
+
   friend bool operator==(const manifest&, const manifest&) = default;
 };
 
-/// The front of a stored manifest, which has a checksum of its own so that a catalogue is loaded without the CRCs.
-struct manifest_header {
-  std::string name;
-  id128 version;
-  std::uint64_t size = 0;
-};
-
-/// No header is longer; decode_manifest_header() of so many bytes (or of the whole file, if shorter) suffices.
+/// The front of a stored manifest, its header, has a checksum of its own so that a catalogue is loaded without the
+/// CRCs. No header is longer; decode_manifest_header() of so many bytes (or of the whole file, if shorter) suffices.
 inline constexpr std::size_t longest_manifest_header = 2048;
 
 /// The stored form, little-endian: magic (8 bytes), format (32 bits), version (2 x 64), size (64), length of the name
@@ -52,6 +53,6 @@ inline constexpr std::size_t longest_manifest_header = 2048;
 
 /// `file` names the source in errors. Errors: bad_manifest.
 [[nodiscard]] result<manifest> decode_manifest(std::span<const std::byte> bytes, std::string_view file);
-[[nodiscard]] result<manifest_header> decode_manifest_header(std::span<const std::byte> bytes, std::string_view file);
+[[nodiscard]] result<shard_info> decode_manifest_header(std::span<const std::byte> bytes, std::string_view file);
 
 } // namespace weft

@@ -1,8 +1,6 @@
 // Reading an open shard, and keeping the recent ones open.
 #include "shard/open_shard.hpp"
 
-#include "base/crc32c.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -29,8 +27,7 @@ result<void> open_shard::check_block(std::uint64_t block, std::span<std::byte> m
     return error{errc::io_error,
                  fmt::format("{}: block {}: the file ends {} bytes early", subject_, block, length - *got)};
   }
-  if (crc32c(memory.first(length)) == manifest_.block_crcs[block]) return {};
-  return error{errc::checksum_mismatch, fmt::format("{}: block {} differs from its checksum", subject_, block)};
+  return manifest_.check_block(block, memory.first(length));
 }
 
 verification::verification(std::shared_ptr<const open_shard> shard) : shard_(std::move(shard)) {}

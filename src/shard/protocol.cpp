@@ -38,6 +38,7 @@ result<command> decode_command(std::span<const std::byte> payload) {
     return malformed("command for shards");
   }
   value.what = static_cast<verb>(what);
+  value.crcs.reserve(crcs);
   for (std::size_t i = 0; i < crcs; ++i) value.crcs.push_back(in.integer<std::uint32_t>());
   if (!in.finished()) return malformed("command for shards");
   return value;
@@ -58,12 +59,13 @@ result<answer> decode_answer(std::span<const std::byte> payload) {
   value.size = in.integer<std::uint64_t>();
   const auto blocks = in.left() / sizeof(std::uint64_t);
   if (!in.ok() || blocks > most_bad_blocks) return malformed("answer of a shard server");
+  value.bad_blocks.reserve(blocks);
   for (std::size_t i = 0; i < blocks; ++i) value.bad_blocks.push_back(in.integer<std::uint64_t>());
   if (!in.finished()) return malformed("answer of a shard server");
   return value;
 }
 
-std::vector<std::byte> encode(const catalogue_page& page) {
+std::vector<std::byte> encode(const shard_page& page) {
   std::vector<std::byte> out;
   wire::writer to(out);
   constexpr std::size_t fixed = 2 + 16 + 8;
@@ -79,9 +81,9 @@ std::vector<std::byte> encode(const catalogue_page& page) {
   return out;
 }
 
-result<catalogue_page> decode_page(std::span<const std::byte> payload) {
+result<shard_page> decode_page(std::span<const std::byte> payload) {
   wire::reader in(payload);
-  catalogue_page page;
+  shard_page page;
   page.more = in.integer<std::uint8_t>() != 0;
   while (in.ok() && in.left() > 0) {
     auto& entry = page.shards.emplace_back();
@@ -89,17 +91,9 @@ result<catalogue_page> decode_page(std::span<const std::byte> payload) {
     entry.version = in.id();
     entry.size = in.integer<std::uint64_t>();
   }
-  if (!in.ok()) return malformed("listing of a shard server");
+  const auto bad = [](const shard_info& entry) { return !check_shard_name(entry.name); };
+  if (!in.ok() || std::ranges::any_of(page.shards, bad)) return malformed("listing of a shard server");
   return page;
-}
-
-std::vector<std::uint32_t> slice_crcs(const manifest& of, std::uint64_t offset, std::uint64_t length,
-                                      std::uint64_t slice_size) {
-  std::vector<std::uint32_t> crcs;
-  for (std::uint64_t at = 0; at < length; at += slice_size) {
-    crcs.push_back(of.range_crc(offset + at, std::min(slice_size, length - at)));
-  }
-  return crcs;
 }
 
 } // namespace weft::shards

@@ -69,11 +69,7 @@ inline constexpr std::size_t largest_page = 60 * 1024;
 [[nodiscard]] std::vector<std::byte> encode(const answer& value);
 [[nodiscard]] result<answer> decode_answer(std::span<const std::byte> payload);
 /// Leaves out the last entries, and says `more`, when all would be too large.
-[[nodiscard]] std::vector<std::byte> encode(const catalogue_page& page);
-[[nodiscard]] result<catalogue_page> decode_page(std::span<const std::byte> payload);
-
-/// The CRC32C of each slice of [offset, offset + length), which consists of whole blocks, from those of its blocks.
-[[nodiscard]] std::vector<std::uint32_t> slice_crcs(const manifest& of, std::uint64_t offset, std::uint64_t length,
-                                                    std::uint64_t slice_size);
+[[nodiscard]] std::vector<std::byte> encode(const shard_page& page);
+[[nodiscard]] result<shard_page> decode_page(std::span<const std::byte> payload);
 
 } // namespace weft::shards

@@ -11,15 +11,44 @@
 
 namespace weft {
 
-put_in_progress::put_in_progress(file_store& store, manifest planned, file data, std::string temporary)
-    : store_(store), already_there_(false), manifest_(std::move(planned)), subject_("shard " + manifest_.name),
-      present_(block_count(manifest_.size)), temporary_(std::move(temporary)), data_(std::move(data)) {
-  manifest_.block_crcs.resize(present_.size());
+void arrived_blocks::add(std::uint64_t first, std::span<const std::uint32_t> crcs) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < crcs.size(); ++i) {
+    auto& [there, known] = pages_[(first + i) / page_blocks];
+    there.set((first + i) % page_blocks);
+    known[(first + i) % page_blocks] = crcs[i];
+  }
 }
 
+std::uint64_t arrived_blocks::first_gap(std::uint64_t count) const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t block = 0;
+  for (const auto& [number, page] : pages_) {
+    if (number != block / page_blocks) return block;
+    for (; block < count && block / page_blocks == number; ++block) {
+      if (!page.there.test(block % page_blocks)) return block;
+    }
+  }
+  return block;
+}
+
+std::vector<std::uint32_t> arrived_blocks::crcs(std::uint64_t count) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::uint32_t> all;
+  all.reserve(count);
+  for (const auto& [number, page] : pages_) {
+    const auto in_page = std::min(page_blocks, count - all.size());
+    all.insert(all.end(), page.crcs.begin(), page.crcs.begin() + static_cast<std::ptrdiff_t>(in_page));
+  }
+  return all;
+}
+
+put_in_progress::put_in_progress(file_store& store, manifest planned, file data, std::string temporary)
+    : store_(store), already_there_(false), manifest_(std::move(planned)), subject_("shard " + manifest_.name),
+      temporary_(std::move(temporary)), data_(std::move(data)) {}
+
 put_in_progress::put_in_progress(file_store& store, manifest stored)
-    : store_(store), already_there_(true), manifest_(std::move(stored)), subject_("shard " + manifest_.name),
-      present_(manifest_.block_crcs.size()) {}
+    : store_(store), already_there_(true), manifest_(std::move(stored)), subject_("shard " + manifest_.name) {}
 
 put_in_progress::~put_in_progress() {
   if (!already_there_ && !committed_) store_.discard(temporary_);
@@ -51,15 +80,12 @@ result<void> put_in_progress::write(std::uint64_t offset, std::span<const std::b
   if (auto intact = check_bytes(first_block, bytes, block_crcs); !intact) return intact;
   if (already_there_) return compare(first_block, block_crcs);
   if (auto written = data_.write(offset, bytes, subject_); !written) return written;
-  for (std::size_t i = 0; i < block_crcs.size(); ++i) {
-    manifest_.block_crcs[first_block + i] = block_crcs[i];
-    present_[first_block + i] = 1;
-  }
+  arrived_.add(first_block, block_crcs);
   return {};
 }
 
 result<void> put_in_progress::compare(std::uint64_t first_block, std::span<const std::uint32_t> block_crcs) {
-  const auto blocks = present_.size();
+  const auto blocks = manifest_.block_crcs.size();
   if (!already_there_ || first_block > blocks || block_crcs.size() > blocks - first_block) {
     return error{errc::invalid_argument,
                  fmt::format("{}: {} checksums from block {} on cannot be compared with {}", subject_,
@@ -71,20 +97,21 @@ result<void> put_in_progress::compare(std::uint64_t first_block, std::span<const
       return error{errc::conflict, fmt::format("{}: version {} is here with another block {}", subject_,
                                                to_string(manifest_.version), block)};
     }
-    present_[block] = 1;
   }
+  arrived_.add(first_block, block_crcs);
   return {};
 }
 
 result<void> put_in_progress::commit() {
   if (committed_) return error{errc::invalid_argument, subject_ + ": committed before"};
-  if (const auto gap = std::find(present_.begin(), present_.end(), 0); gap != present_.end()) {
-    return error{errc::invalid_argument,
-                 fmt::format("{}: block {} of {} was not written", subject_, gap - present_.begin(), present_.size())};
+  const auto blocks = block_count(manifest_.size);
+  if (const auto gap = arrived_.first_gap(blocks); gap < blocks) {
+    return error{errc::invalid_argument, fmt::format("{}: block {} of {} was not written", subject_, gap, blocks)};
   }
   if (already_there_) {
     if (auto durable = store_.settle(manifest_.name); !durable) return durable;
   } else {
+    manifest_.block_crcs = arrived_.crcs(blocks);
     if (auto synced = data_.sync(subject_); !synced) return synced;
     if (auto published = store_.publish(manifest_, temporary_); !published) return published;
   }

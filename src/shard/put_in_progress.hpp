@@ -8,8 +8,12 @@
 #include "shard/file.hpp"
 #include "shard/manifest.hpp"
 
+#include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +21,27 @@
 namespace weft {
 
 class file_store;
+
+/// Which blocks of a put have come, with their CRCs. In pages that are made when the first of their blocks comes: what
+/// a client says of the size of its shard takes no memory. Threads may add different blocks at once.
+class arrived_blocks {
+public:
+  void add(std::uint64_t first, std::span<const std::uint32_t> crcs);
+  /// The first of `count` blocks that has not come, or `count`.
+  [[nodiscard]] std::uint64_t first_gap(std::uint64_t count) const;
+  /// Of `count` blocks, which have all come.
+  [[nodiscard]] std::vector<std::uint32_t> crcs(std::uint64_t count) const;
+
+private:
+  static constexpr std::uint64_t page_blocks = 1024;
+  struct page {
+    std::bitset<page_blocks> there;
+    std::array<std::uint32_t, page_blocks> crcs{};
+  };
+
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, page> pages_;
+};
 
 /// Made by file_store::begin_put, and to be destroyed before the store.
 class put_in_progress {
@@ -56,10 +81,9 @@ private:
   file_store& store_;
   const bool already_there_;
   bool committed_ = false;
-  manifest manifest_;
+  manifest manifest_; ///< of a new version without its CRCs until commit()
   std::string subject_;
-  /// One byte for each block, as threads may set neighbours at the same time.
-  std::vector<std::uint8_t> present_;
+  arrived_blocks arrived_;
   std::string temporary_;
   file data_;
 };

@@ -50,12 +50,12 @@ void scrubber::check_store() {
       if (!wait_until(clock::now())) return;
       check_shard(entry);
     }
-    more = page.more && !page.shards.empty();
+    more = page.more;
     if (more) after = page.shards.back().name;
   }
 }
 
-void scrubber::check_shard(const catalogue_entry& entry) {
+void scrubber::check_shard(const shard_info& entry) {
   const auto opened = store_.open_uncached(entry.name);
   if (opened) return check_blocks(**opened);
   // Removed since it was listed is no fault, nor is what this process lacks for the moment.

@@ -32,7 +32,7 @@ public:
 private:
   void run();
   void check_store();
-  void check_shard(const catalogue_entry& entry);
+  void check_shard(const shard_info& entry);
   void check_blocks(const open_shard& shard);
   void report(const std::string& shard, const id128& version, std::uint64_t block, const error& what);
   [[nodiscard]] bool wait_until(time_point due);

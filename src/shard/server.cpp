@@ -45,24 +45,21 @@ void server_core::arrived(const fabrics::call& begun, std::span<const std::byte>
                         : asked.what == verb::put_chunk ? wire::operation_kind::write
                                                         : wire::operation_kind::request;
   if (begun.terms().kind != expected) return begun.fail(error(errc::protocol_error, "command in the wrong operation"));
-  if (asked.what == verb::read) return read(begun, asked);
-  if (asked.what == verb::put_chunk) return put_chunk(begun, asked);
-  if (asked.what == verb::put_begin) return put_begin(begun, asked);
-  if (asked.what == verb::put_abandon) return put_abandon(begun, asked);
-  on_disk(begun, [begun, asked = std::move(asked)](server_core& self) {
-    switch (asked.what) {
-      case verb::stat: return self.stat(begun, asked);
-      case verb::list: return self.list(begun, asked);
-      case verb::verify: return self.verify(begun, asked);
-      case verb::remove: return self.remove(begun, asked);
-      case verb::put_compare: return self.put_compare(begun, asked);
-      case verb::put_commit: return self.put_commit(begun, asked);
-      case verb::read:
-      case verb::put_begin:
-      case verb::put_chunk:
-      case verb::put_abandon: return;
-    }
-  });
+  const auto later = [&](auto member) {
+    on_disk(begun, [begun, asked = std::move(asked), member](server_core& self) { (self.*member)(begun, asked); });
+  };
+  switch (asked.what) {
+    case verb::stat: return later(&server_core::stat);
+    case verb::list: return later(&server_core::list);
+    case verb::verify: return later(&server_core::verify);
+    case verb::remove: return later(&server_core::remove);
+    case verb::read: return read(begun, asked);
+    case verb::put_begin: return put_begin(begun, asked);
+    case verb::put_chunk: return put_chunk(begun, asked);
+    case verb::put_compare: return later(&server_core::put_compare);
+    case verb::put_commit: return later(&server_core::put_commit);
+    case verb::put_abandon: return put_abandon(begun, asked);
+  }
 }
 
 void server_core::stat(const fabrics::call& begun, const command& asked) {

@@ -1,25 +1,12 @@
 // Reads: pool memory first, then the disk, then the slices with the CRCs that the putting client computed.
-#include "base/crc32c.hpp"
 #include "fabric/link_core.hpp"
 #include "shard/server.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace weft::shards {
-namespace {
-
-/// The whole blocks around a range.
-struct block_range {
-  std::uint64_t begin;
-  std::uint64_t end;
-};
-
-block_range around(const manifest& of, std::uint64_t offset, std::uint64_t length) {
-  const auto end = offset + length;
-  return {offset / block_size * block_size, std::min(of.size, (end + block_size - 1) / block_size * block_size)};
-}
-
-} // namespace
 
 void server_core::read(const fabrics::call& begun, const command& asked) {
   const auto length = begun.terms().length;
@@ -49,25 +36,24 @@ void server_core::read_into(const fabrics::call& begun, const command& asked,
                                                              asked.offset + length, known.name, known.size)));
   }
   const bool whole_blocks = known.covers_blocks(asked.offset, length) && begun.terms().slice_size % block_size == 0;
-  const auto range =
-      whole_blocks ? block_range{asked.offset, asked.offset + length} : around(known, asked.offset, length);
-  const auto all = lease->pieces(0, range.end - range.begin);
+  // Ragged ends with the whole of their blocks.
+  const auto begin = asked.offset / block_size * block_size;
+  const auto end = std::min(known.size, block_count(asked.offset + length) * block_size);
+  const auto all = lease->pieces(0, end - begin);
   result<void> outcome;
-  auto at = range.begin;
+  auto at = begin;
   all.for_each(0, all.length(), [&](std::span<std::byte> part) {
     if (outcome) outcome = (*shard)->read(at, part);
     // Slices that are not of whole blocks cannot have stored CRCs: this server checks the blocks in their place.
     for (std::size_t in = 0; outcome && !whole_blocks && in < part.size(); in += block_size) {
-      const auto block = (at + in) / block_size;
-      if (crc32c(part.subspan(in, std::min<std::size_t>(block_size, part.size() - in))) != known.block_crcs[block]) {
-        ++bad_blocks_;
-        outcome = error(errc::checksum_mismatch, fmt::format("stored: block {} of shard '{}'", block, known.name));
-      }
+      const auto block = part.subspan(in, std::min<std::size_t>(block_size, part.size() - in));
+      outcome = known.check_block((at + in) / block_size, block);
+      if (!outcome) ++bad_blocks_;
     }
     at += part.size();
   });
   if (!outcome) return begun.fail(outcome.error());
-  auto pieces = lease->pieces(asked.offset - range.begin, length);
+  auto pieces = lease->pieces(asked.offset - begin, length);
   pieces.keep(std::move(lease));
   send(begun, *shard, asked, std::move(pieces), whole_blocks);
 }
@@ -75,7 +61,7 @@ void server_core::read_into(const fabrics::call& begun, const command& asked,
 void server_core::send(const fabrics::call& begun, const std::shared_ptr<open_shard>& shard, const command& asked,
                        memory::piece_list pieces, bool whole_blocks) {
   const auto length = begun.terms().length;
-  auto crcs = whole_blocks ? slice_crcs(shard->manifest(), asked.offset, length, begun.terms().slice_size)
+  auto crcs = whole_blocks ? shard->manifest().slice_crcs(asked.offset, length, begun.terms().slice_size)
                            : std::vector<std::uint32_t>{};
   begun.supply(
       std::move(pieces), std::move(crcs),
@@ -96,14 +82,12 @@ void server_core::explain_mismatch(const fabrics::call& begun, const std::shared
                                    std::uint64_t offset) {
   const auto& known = shard->manifest();
   std::vector<std::byte> bytes(block_size);
-  const auto end = std::min(known.size, offset + begun.terms().length);
-  for (auto at = offset / block_size * block_size; at < end; at += block_size) {
-    const auto part = std::span(bytes).first(std::min(block_size, known.size - at));
-    if (const auto read = shard->read(at, part); !read) return begun.fail(read.error());
-    if (crc32c(part) == known.block_crcs[at / block_size]) continue;
-    ++bad_blocks_;
-    return begun.fail(
-        error(errc::checksum_mismatch, fmt::format("stored: block {} of shard '{}'", at / block_size, known.name)));
+  const auto end = block_count(offset + begun.terms().length);
+  for (auto block = offset / block_size; block < end; ++block) {
+    const auto good = shard->check_block(block, bytes);
+    if (good) continue;
+    if (good.error() == errc::checksum_mismatch) ++bad_blocks_;
+    return begun.fail(good.error());
   }
   begun.fail(error(errc::checksum_mismatch,
                    fmt::format("wire: shard '{}' from offset {}, read again, is intact on disk", known.name, offset)));

@@ -25,20 +25,16 @@ void start_there(const std::shared_ptr<Job>& job) {
 
 /// One question that any replica can answer.
 template <class Result>
-class query final : public std::enable_shared_from_this<query<Result>> {
+class query final : public job<Result>, public std::enable_shared_from_this<query<Result>> {
 public:
   using decoder = std::function<result<Result>(std::span<const std::byte>)>;
 
   query(std::shared_ptr<client_core> client, command what, decoder decode, handler_of<Result> handler)
-      : client_(std::move(client)), what_(std::move(what)), decode_(std::move(decode)),
-        done_(std::move(handler), client_->fabric().data()) {}
-  [[nodiscard]] auto slot() const noexcept { return done_.slot(); }
-  [[nodiscard]] fabrics::worker& thread() noexcept { return client_->fabric().data(); }
-  [[nodiscard]] bool forked() const noexcept { return client_->forked(); }
+      : job<Result>(std::move(client), {}, std::move(handler)), what_(std::move(what)), decode_(std::move(decode)) {}
 
   void start() {
-    const asking what{.what = what_, .deadline = fabrics::deadline_of({}, client_->limits())};
-    stop_ = client_->ask_any(what, [self = this->shared_from_this()](links::outcome&& ended) {
+    const asking what{.what = what_, .deadline = this->deadline_};
+    stop_ = this->client_->ask_any(what, [self = this->shared_from_this()](links::outcome&& ended) {
       if (ended.code) return self->done_(ended.code, {});
       auto found = self->decode_(ended.payload);
       if (!found) return self->done_(found.error().code(), {});
@@ -48,10 +44,8 @@ public:
   void cancel() { stop_(); }
 
 private:
-  std::shared_ptr<client_core> client_;
   command what_;
   decoder decode_;
-  fabrics::pending<Result> done_;
   canceller stop_;
 };
 
@@ -96,16 +90,7 @@ void shard_client::start_list(std::string prefix, std::string after, std::uint32
     return done.later(errc::invalid_name, {});
   }
   command what{.what = verb::list, .name = std::move(prefix), .after = std::move(after), .number = limit};
-  start_there(std::make_shared<query<shard_page>>(
-      core_, std::move(what),
-      [](std::span<const std::byte> payload) -> result<shard_page> {
-        const auto found = decode_page(payload);
-        if (!found) return found.error();
-        shard_page page{.shards = {}, .more = found->more};
-        for (const auto& entry : found->shards) page.shards.push_back({entry.name, entry.version, entry.size});
-        return page;
-      },
-      std::move(handler)));
+  start_there(std::make_shared<query<shard_page>>(core_, std::move(what), decode_page, std::move(handler)));
 }
 
 void shard_client::start_fetch(std::string name, std::vector<fetch_piece> pieces, bool whole, fetch_options options,

@@ -9,7 +9,7 @@
 namespace weft {
 namespace {
 
-std::vector<std::string> names(const catalogue_page& page) {
+std::vector<std::string> names(const shard_page& page) {
   std::vector<std::string> all;
   for (const auto& shard : page.shards) {
     all.push_back(shard.name);
@@ -64,7 +64,7 @@ TEST_CASE("a name that is set again has the new version, once") {
   const auto before = shards.size();
   shards.set("a", {5, 6}, 7);
   CHECK(shards.size() == before);
-  CHECK(shards.find("a") == catalogue_entry{"a", {5, 6}, 7});
+  CHECK(shards.find("a") == shard_info{"a", {5, 6}, 7});
   CHECK_FALSE(shards.find("aa"));
 }
 

@@ -10,7 +10,7 @@ TEST_CASE_FIXTURE(store_fixture, "a put shard is found, listed and read back, al
   const auto data = random_bytes(3 * block_size + 17, 1);
   REQUIRE(put("train/0.tar", version_1, data));
   for (int round = 0; round < 2; ++round) {
-    CHECK(store->stat("train/0.tar").value() == catalogue_entry{"train/0.tar", version_1, data.size()});
+    CHECK(store->stat("train/0.tar").value() == shard_info{"train/0.tar", version_1, data.size()});
     CHECK(store->list("", "", 10).shards.size() == 1);
     CHECK(contents("train/0.tar") == data);
     reopen();
@@ -92,6 +92,26 @@ TEST_CASE_FIXTURE(store_fixture, "a put with missing blocks is not committed, an
   CHECK(committed.error() == errc::invalid_argument);
   CHECK(committed.error().where() == "shard a: block 1 of 3 was not written");
   CHECK(store->stat("a").error() == errc::not_found);
+}
+
+TEST_CASE("which blocks have come is known whatever their order, and how many there will be costs nothing") {
+  arrived_blocks known;
+  constexpr std::uint64_t count = 2500;
+  CHECK(known.first_gap(0) == 0);
+  CHECK(known.first_gap(std::uint64_t{1} << 60) == 0);
+  std::vector<std::uint32_t> crcs(count);
+  for (std::size_t i = 0; i < count; ++i) crcs[i] = static_cast<std::uint32_t>(i * 7919);
+  known.add(1100, std::span(crcs).subspan(1100, 1400));
+  CHECK(known.first_gap(count) == 0);
+  known.add(0, std::span(crcs).first(1000));
+  CHECK(known.first_gap(count) == 1000);
+  CHECK(known.first_gap(900) == 900);
+  known.add(1000, std::span(crcs).subspan(1000, 99));
+  CHECK(known.first_gap(count) == 1099);
+  known.add(1099, std::span(crcs).subspan(1099, 1));
+  CHECK(known.first_gap(count) == count);
+  CHECK(known.first_gap(count + 1) == count);
+  CHECK(known.crcs(count) == crcs);
 }
 
 TEST_CASE_FIXTURE(store_fixture, "ranges that are not whole blocks of the shard are refused") {

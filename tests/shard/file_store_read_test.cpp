@@ -56,7 +56,7 @@ TEST_CASE_FIXTURE(store_fixture, "a listing is paged in byte order over restarts
   const auto first = store->list("b/", "", 2);
   REQUIRE(first.shards.size() == 2);
   CHECK(first.more);
-  CHECK(first.shards[0] == catalogue_entry{"b/1", version_1, 5});
+  CHECK(first.shards[0] == shard_info{"b/1", version_1, 5});
   CHECK(first.shards[1].name == "b/10");
   const auto rest = store->list("b/", first.shards.back().name, 2);
   REQUIRE(rest.shards.size() == 1);

@@ -50,7 +50,7 @@ TEST_CASE("an answer is read as it was written") {
 }
 
 TEST_CASE("a page leaves out what does not fit, and says that there is more") {
-  catalogue_page page;
+  shard_page page;
   for (int i = 0; i < 1000; ++i) page.shards.push_back({std::string(200, 'a') + std::to_string(i), version, 5});
   const auto bytes = encode(page);
   CHECK(bytes.size() <= largest_page + 1);
@@ -63,6 +63,14 @@ TEST_CASE("a page leaves out what does not fit, and says that there is more") {
   CHECK_FALSE(decode_page(encode(page)).value().more);
 }
 
+TEST_CASE("a page with a name that no shard can have is refused") {
+  for (const auto* name : {"", "a\x1b[2J", "../a"}) {
+    shard_page page;
+    page.shards = {{"good", version, 5}, {name, version, 5}};
+    CHECK(decode_page(encode(page)).error() == errc::protocol_error);
+  }
+}
+
 TEST_CASE("the CRCs of slices come from those of their blocks") {
   std::vector<std::byte> bytes(5 * block_size + 100);
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i ^ i >> 9);
@@ -71,7 +79,7 @@ TEST_CASE("the CRCs of slices come from those of their blocks") {
   for (std::size_t at = 0; at < bytes.size(); at += block_size) {
     of.block_crcs.push_back(crc32c(std::span(bytes).subspan(at, std::min<std::size_t>(block_size, bytes.size() - at))));
   }
-  const auto crcs = slice_crcs(of, block_size, bytes.size() - block_size, 2 * block_size);
+  const auto crcs = of.slice_crcs(block_size, bytes.size() - block_size, 2 * block_size);
   REQUIRE(crcs.size() == 3);
   for (std::size_t i = 0; i < 3; ++i) {
     const auto at = block_size + i * 2 * block_size;
