@@ -33,11 +33,8 @@ public:
     return std::max<std::uint64_t>(carries.value() / whole * hundredths_, 1);
   }
 
-  /// By bytes per second; parts of a rail are within every range.
-  friend constexpr auto operator<=>(const rail_rate& left, const rail_rate& right) noexcept {
-    return left.rate_ <=> right.rate_;
-  }
-  friend constexpr bool operator==(const rail_rate&, const rail_rate&) noexcept = default;
+  /// Parts of a rail are beyond none, and below every rate: within every range from none on.
+  friend constexpr auto operator<=>(const rail_rate&, const rail_rate&) noexcept = default;
 
 private:
   bytes_per_second rate_;

@@ -205,9 +205,8 @@ constexpr bool half_of_pool_holds(byte_count chunk, byte_count pool) {
 
 /// A limit of 0 is none. Of percent and bytes per second, which is more follows from what a rail carries.
 constexpr bool fits(rail_rate reservation, rail_rate limit) {
-  if (limit.is_none()) return true;
-  if (reservation.hundredths() != 0 && limit.hundredths() != 0) return reservation.hundredths() <= limit.hundredths();
-  return reservation.hundredths() != 0 || limit.hundredths() != 0 || reservation <= limit;
+  const bool same_unit = (reservation.hundredths() != 0) == (limit.hundredths() != 0);
+  return limit.is_none() || !same_unit || reservation <= limit;
 }
 
 constexpr const relation* broken_relation(const tunables& values) {

@@ -149,8 +149,7 @@ void fabric_core::accept_next() {
     }
     self->accept_next();
     if (self->greeting_ >= self->limits_.handshakes_max) {
-      return path::tcp::send_and_close(std::move(socket), {.type = wire::frame_type::refusal,
-                                                           .code = static_cast<std::uint32_t>(errc::limit_exceeded)});
+      return path::tcp::refuse(std::move(socket), errc::limit_exceeded);
     }
     path::tcp::set_options(socket, self->limits_);
     ++self->greeting_;
@@ -171,10 +170,7 @@ void fabric_core::greeted(const error& failure, asio::ip::tcp::socket socket, co
   --greeting_;
   if (failure.code() != errc{}) {
     log_.info("refused a connection: {}", failure.message());
-    if (failure.code() == errc::version_mismatch) {
-      path::tcp::send_and_close(
-          std::move(socket), {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(failure.code())});
-    }
+    if (failure.code() == errc::version_mismatch) path::tcp::refuse(std::move(socket), failure.code());
     return;
   }
   if (header.type == wire::frame_type::hello) return session_greeted(std::move(socket), body);
@@ -183,10 +179,7 @@ void fabric_core::greeted(const error& failure, asio::ip::tcp::socket socket, co
 }
 
 void fabric_core::session_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
-  const auto refuse = [&socket](errc code) {
-    path::tcp::send_and_close(std::move(socket),
-                              {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(code)});
-  };
+  const auto refuse = [&socket](errc code) { path::tcp::refuse(std::move(socket), code); };
   auto peer = wire::decode_hello(body);
   if (!peer) return refuse(errc::protocol_error);
   if (peer->required != 0) return refuse(errc::version_mismatch); // no feature bit is known yet
@@ -222,8 +215,7 @@ void fabric_core::admit(asio::ip::tcp::socket socket, const std::shared_ptr<link
   }
   if (refusal == errc{}) return link->accept(std::move(socket), peer);
   log_.info("refused a session of '{}': {}", peer.name, weft::name(refusal));
-  path::tcp::send_and_close(std::move(socket),
-                            {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(refusal)});
+  path::tcp::refuse(std::move(socket), refusal);
 }
 
 void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
@@ -233,11 +225,7 @@ void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const 
     const std::lock_guard lock(mutex_);
     if (const auto found = accepted_.find(hello->session); found != accepted_.end()) link = found->second;
   }
-  if (!link) {
-    const auto code = hello ? errc::peer_restarted : errc::protocol_error;
-    return path::tcp::send_and_close(std::move(socket),
-                                     {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(code)});
-  }
+  if (!link) return path::tcp::refuse(std::move(socket), hello ? errc::peer_restarted : errc::protocol_error);
   link->accept_channel(std::move(socket), *hello);
 }
 

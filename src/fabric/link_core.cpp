@@ -165,10 +165,7 @@ void link_core::accept_channel(boost::asio::ip::tcp::socket socket, const wire::
 }
 
 void link_core::accept_channel_here(boost::asio::ip::tcp::socket socket, const wire::channel_hello& hello) {
-  if (!session_.may_open(hello.at, hello.epoch)) {
-    return path::tcp::send_and_close(
-        std::move(socket), {.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(errc::path_failed)});
-  }
+  if (!session_.may_open(hello.at, hello.epoch)) return path::tcp::refuse(std::move(socket), errc::path_failed);
   thread_.touch(shared_from_this());
   session_.channel_opened(hello.at, hello.epoch);
   auto& side = side_of(hello.at.carries);

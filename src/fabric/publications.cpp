@@ -16,13 +16,13 @@ result<memory::piece_list> locate(const publication& target, std::span<const run
   memory::piece_list pieces;
   const auto bytes = target.part.bytes();
   for (const auto& each : runs) {
-    const auto end = each.offset + each.stride * (each.count - 1) + each.length;
+    const auto end = each.begin + each.stride * (each.count - 1) + each.length;
     if (end > bytes.size()) {
       return error(errc::out_of_region,
                    fmt::format("bytes up to {} of region '{}', which has {}", end, target.name, bytes.size()));
     }
     for (std::uint64_t i = 0; i < each.count; ++i) {
-      pieces.add(bytes.subspan(each.offset + i * each.stride, each.length), target.part.owner.get());
+      pieces.add(bytes.subspan(each.begin + i * each.stride, each.length), target.part.owner.get());
     }
   }
   pieces.keep(target.part.owner);

@@ -97,12 +97,14 @@ const rail& rails::of(const ip::address& local) {
   const auto index = name.empty() ? 0 : ::if_nametoindex(name.c_str());
   const auto slot = board_.rail_of(index == 0 ? no_interface : index);
   const auto same = std::ranges::find(all_, slot, &rail::slot);
-  if (same != all_.end()) return *(known = &*same);
-  const auto& made = all_.emplace_back(index == 0 ? rail{slot, "unknown"} : rail{slot, name, rate_of(name)});
-  known = &made;
+  const bool is_new = same == all_.end();
+  if (is_new) all_.push_back(index == 0 ? rail{slot, "unknown"} : rail{slot, name, rate_of(name)});
+  const auto& one = is_new ? all_.back() : *same;
+  known = &one;
+  if (index == 0) by_address_.erase(wanted); // it may be told next time
   lock.unlock();
-  found_(made);
-  return made;
+  if (is_new) found_(one);
+  return one;
 }
 
 std::vector<const rail*> rails::known() const {

@@ -11,7 +11,7 @@ error malformed() {
 bool sane(const run& value) {
   constexpr auto most = std::uint64_t{1} << 62;
   if (value.count == 0 || value.count > most_pieces || value.length == 0) return false;
-  return value.offset < most && value.length < most / value.count && value.stride < most / value.count;
+  return value.begin < most && value.length < most / value.count && value.stride < most / value.count;
 }
 
 } // namespace
@@ -35,7 +35,7 @@ std::vector<std::byte> encode(const region_access& access) {
   wire::writer to(out);
   to.integer(access.region).integer(static_cast<std::uint32_t>(access.runs.size()));
   for (const auto& each : access.runs) {
-    to.integer(each.offset).integer(each.length).integer(each.stride).integer(each.count);
+    to.integer(each.begin).integer(each.length).integer(each.stride).integer(each.count);
   }
   to.bytes(access.notify);
   return out;
@@ -51,7 +51,7 @@ result<region_access> decode_access(std::span<const std::byte> payload) {
   std::uint64_t pieces = 0;
   for (std::size_t i = 0; i < count; ++i) {
     auto& each = access.runs.emplace_back();
-    each.offset = in.integer<std::uint64_t>();
+    each.begin = in.integer<std::uint64_t>();
     each.length = in.integer<std::uint64_t>();
     each.stride = in.integer<std::uint64_t>();
     each.count = in.integer<std::uint64_t>();
@@ -83,21 +83,7 @@ result<remote_region> decode_opened(std::span<const std::byte> payload) {
 
 void append(std::vector<run>& runs, std::uint64_t offset, std::uint64_t length) {
   if (length == 0) return;
-  if (!runs.empty() && runs.back().length == length && runs.back().count < most_pieces) {
-    auto& last = runs.back();
-    const auto next = last.offset + last.stride * last.count;
-    // What overlaps stays apart, as it does in a grant.
-    if (last.count == 1 && offset >= last.offset + length) {
-      last.stride = offset - last.offset;
-      last.count = 2;
-      return;
-    }
-    if (last.count > 1 && offset == next) {
-      ++last.count;
-      return;
-    }
-  }
-  runs.push_back({offset, length, 0, 1});
+  if (runs.empty() || !runs.back().takes(offset, length)) runs.push_back({.begin = offset, .length = length});
 }
 
 } // namespace weft::fabrics

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "wire/cursor.hpp"
+#include "wire/run.hpp"
 
 #include "weft/error.hpp"
 #include "weft/region.hpp"
@@ -13,20 +14,11 @@
 
 namespace weft::fabrics {
 
-/// `count` pieces of `length` bytes whose beginnings are `stride` apart.
-struct run {
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-  std::uint64_t stride = 0;
-  std::uint64_t count = 1;
+/// Of a region, by offset. More than most_runs, or than most_pieces over all of them, go in several operations.
+using wire::most_pieces;
+using wire::most_runs;
+using wire::run;
 
-  friend bool operator==(const run&, const run&) = default;
-};
-
-/// More of them go in several operations.
-inline constexpr std::size_t most_runs = 1024;
-/// Pieces of one operation, over all its runs: bounds what a peer can make this process list.
-inline constexpr std::uint64_t most_pieces = 8192;
 inline constexpr std::size_t most_notify = 4096;
 inline constexpr std::size_t longest_region_name = 255;
 

@@ -142,7 +142,7 @@ operation_places connect_slot(Slot slot, const std::shared_ptr<link_core>& core,
     live->side_of(on).run([places, count](links::engine& engine) {
       for (std::size_t i = 0; i < count; ++i) {
         auto& each = places[static_cast<std::ptrdiff_t>(i)];
-        each == 0 ? void(each = cancelled_before) : engine.cancel(each, errc::cancelled);
+        each == 0 ? void(each = cancelled_before) : engine.cancel(each);
       }
     });
   });

@@ -104,8 +104,8 @@ public:
   /// Returns 0 when it has ended already: queue_full, too_large, or the link has. `owner` is completed at the end of
   /// the batch, as always.
   operation_id start(operation_request&& asked, std::unique_ptr<completion> owner);
-  /// Ends it with `reason` after its fence. An unknown id has ended already.
-  void cancel(operation_id id, errc reason);
+  /// Ends it with `cancelled` after its fence. An unknown id has ended already.
+  void cancel(operation_id id);
 
   // Answers to the peer's operations. Of one that the peer cancelled meanwhile owner is completed with `cancelled` at
   // once, and a response goes nowhere; it counts as outstanding until one of these is called.
@@ -191,7 +191,6 @@ private:
     bool closing = false;             ///< the host was asked to close the channel, channel_down follows
     bool forced = false;              ///< it is being closed for the fence of one transfer
     std::uint32_t last_epoch = 0;     ///< of the newest channel that was up here
-    std::uint32_t fenced_here = 0;    ///< the newest epoch that the peer was told is fenced here
     std::uint32_t fenced_there = 0;   ///< the newest epoch that the peer says it has fenced
     std::uint32_t up_there = 0;       ///< the newest epoch that the peer's engine has
     std::uint64_t unverified = 0;     ///< bytes given to it, and not known to be verified
@@ -342,7 +341,7 @@ private:
   lanes::ingress::source from_peer_;
   std::deque<lane_state> lanes_;
   std::array<lane_state*, lane_count> by_lane_{}; ///< null: of another engine
-  using operation_map = std::unordered_map<operation_id, std::unique_ptr<operation>>;
+  using operation_map = std::unordered_map<operation_id, operation>;
   operation_map operations_;
   std::vector<operation_map::node_type> spare_; ///< ended operations, for reuse
   std::deque<operation_id> waiting_;            ///< queued, in order

@@ -107,19 +107,18 @@ void engine::close(channel_state& of) {
 
 /// Takes it out of everything that points to it from its lane.
 void engine::forget_in_lane(operation& op) {
-  auto* state = state_of(op.terms.carries);
-  if (state == nullptr) return;
-  for (const auto& each : state->channels) {
+  auto& state = state_of(op);
+  for (const auto& each : state.channels) {
     if (each->incoming.into == &op) each->incoming.into = nullptr;
     if (each->leaving.of == &op) each->leaving = {};
   }
   if (!op.out) return;
-  state->round.remove(*op.out);
+  state.round.remove(*op.out);
   if (op.out->unverified == 0) return;
   // What waits to go again is on no channel's account.
   for (const auto index : op.out->again) {
     op.out->unverified += op.slices.length_of(index);
-    state->channels[op.out->carriers.of(index)]->unverified += op.slices.length_of(index);
+    state.channels[op.out->carriers.of(index)]->unverified += op.slices.length_of(index);
   }
   for (std::uint32_t index = 0; index < op.out->next; ++index) {
     if (!op.out->verified.test(index)) no_longer_unverified(op, index);
@@ -143,20 +142,20 @@ void engine::channel_up(wire::place at, path::channel& opened, lanes::scheduler&
   if (!acknowledges()) return broken("channels without acknowledgements");
   state.channel = &opened;
   state.wanted = state.closing = false;
-  state.last_epoch = opened.epoch();
+  const auto last = std::exchange(state.last_epoch, opened.epoch());
   state.incoming = {};
   state.over = &on_rail(*state_of(at.carries), rail);
   state.under_way = lanes::flight(peer_);
   rail.under_way().add(state.under_way);
   state.can = opened.can();
-  // Opening this epoch proves that this end holds no older one; one that never came up here is fenced all the same.
+  // Opening this epoch proves that this end holds no older one; one that never came up here is fenced all the same. The
+  // end of the last one was told when it went down.
   const auto older = opened.epoch() - 1;
-  if (state.fenced_here < older || state.can.one_sided) {
+  if (last < older || state.can.one_sided) {
     auto& message = push(wire::frame_type::channel_fenced, 0);
     message.header.index = at.index();
     message.header.code = older;
     message.header.argument = opened.epoch();
-    state.fenced_here = older;
   }
   if (&state == &message_channel()) outbox_.rewind();
   resend_after_fence(state);
@@ -184,24 +183,23 @@ void engine::channel_down(wire::place at) {
   std::vector<operation*> stopped;
   bool needed = &state == &message_channel() && !outbox_.empty();
   for (auto& [id, op] : operations_) {
-    if (op->terms.carries != at.carries || (!op->out && !op->in)) continue;
-    if (op->out) op->out->posts -= std::exchange(op->out->posts_on[at.number], 0);
+    if (op.terms.carries != at.carries || (!op.out && !op.in)) continue;
+    if (op.out) op.out->posts -= std::exchange(op.out->posts_on[at.number], 0);
     // Its sender has stopped: nothing of it comes over a successor. A marker that comes only later still has this end
     // wait for the successor's, or close it.
-    if (op->marked_on != 0 || op->now == phase::stopping) op->marked_on |= only(at.number);
-    if (op->fencing()) {
-      stopped.push_back(op.get());
-    } else if (op->now == phase::moving) {
-      if (op->in) push_progress(*op);
+    if (op.marked_on != 0 || op.now == phase::stopping) op.marked_on |= only(at.number);
+    if (op.fencing()) {
+      stopped.push_back(&op);
+    } else if (op.now == phase::moving) {
+      if (op.in) push_progress(op);
       needed = true;
-      const bool carried = !op->out || (op->out->used & only(at.number)) != 0;
+      const bool carried = !op.out || (op.out->used & only(at.number)) != 0;
       if (forced && carried) ++counters_.collateral;
     }
   }
   auto& message = push(wire::frame_type::channel_fenced, 0);
   message.header.index = at.index();
   message.header.code = state.last_epoch;
-  state.fenced_here = state.last_epoch;
   // The peer may have said before that it has fenced it.
   resend_after_fence(state);
   for (auto* op : stopped) {

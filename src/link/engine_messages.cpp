@@ -242,6 +242,7 @@ void engine::response_arrived(const wire::frame_header& header, std::span<const 
   wire::reader in(body);
   auto where = in.text(wire::longest_where);
   if (!in.ok()) return broken("malformed response");
+  std::ranges::replace_if(where, wire::is_control, '?');
   const auto payload = in.rest();
   op->answered = true;
   if (header.argument == 0) op->carried_by = 0; // no slice was sent: there is nothing to fence
@@ -264,7 +265,8 @@ void engine::cancel_arrived(const wire::frame_header& header) {
   op->peer_gone = true;
   // Whoever is to answer it holds what it brought: until then it counts, or a peer could have that pile up.
   if (op->now == phase::asked) return post_markers(*op);
-  if (!op->fencing()) stop(*op, error(errc::cancelled, "the peer gave it up"));
+  const auto why = wire::reason_of(header.code, errc::cancelled);
+  if (!op->fencing()) stop(*op, error(errc::cancelled, fmt::format("the peer gave it up: {}", name(why))));
 }
 
 } // namespace weft::links

@@ -49,20 +49,21 @@ std::size_t engine::channels_of(const tunables& limits, lane on) noexcept {
 
 operation* engine::find(operation_id id) noexcept {
   const auto found = operations_.find(id);
-  return found == operations_.end() ? nullptr : found->second.get();
+  return found == operations_.end() ? nullptr : &found->second;
 }
 
 operation& engine::add(operation_id id) {
-  if (spare_.empty()) return *(operations_[id] = std::make_unique<operation>());
+  if (spare_.empty()) return operations_[id];
   auto node = std::move(spare_.back());
   spare_.pop_back();
   node.key() = id;
-  return *operations_.insert(std::move(node)).position->second;
+  return operations_.insert(std::move(node)).position->second;
 }
 
 bool engine::fits(const operation& op) const noexcept {
   const bool bytes_fit = ours_begun_ == 0 || ours_bytes_ + op.slices.length <= limits_.operations_bytes.value();
-  return ours_begun_ < limits_.operations_max && bytes_fit;
+  // What ended while the way was blocked left its messages: they count, or requests and cancels would pile up.
+  return ours_begun_ < limits_.operations_max && bytes_fit && outbox_.size() < limits_.message_window;
 }
 
 operation_id engine::start(operation_request&& asked, std::unique_ptr<completion> owner) {
@@ -103,7 +104,8 @@ operation_id engine::start(operation_request&& asked, std::unique_ptr<completion
     schedule(op);
   } else {
     end_early(op, error(errc::queue_full,
-                        fmt::format("{} operations of {} bytes are outstanding", ours_begun_, ours_bytes_)));
+                        fmt::format("{} operations of {} bytes are outstanding, {} messages not acknowledged",
+                                    ours_begun_, ours_bytes_, outbox_.size())));
     return 0;
   }
   return id;
@@ -142,10 +144,10 @@ void engine::begin_waiting() {
   }
 }
 
-void engine::cancel(operation_id id, errc reason) {
+void engine::cancel(operation_id id) {
   auto* op = find(id);
   if (op == nullptr || !op->ours || op->fencing()) return;
-  stop(*op, error(reason));
+  stop(*op, error(errc::cancelled));
 }
 
 /// The peer has given up what its handler would now begin.

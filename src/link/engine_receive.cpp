@@ -112,6 +112,8 @@ void engine::slice_landed(wire::place at, const wire::frame_header& header) {
 
 void engine::check_slice(operation& op, const wire::frame_header& header, std::uint32_t crc) {
   auto& in = *op.in;
+  // One carrier at a time: while this one brought it, no other may.
+  if (in.verified.test(header.index)) return broken("one slice over two channels at once");
   const bool refused = op.terms.verify == verify_mode::slice && crc != header.body_crc;
   if (refused) {
     ++counters_.slices_refused;
@@ -136,7 +138,7 @@ void engine::check_slice(operation& op, const wire::frame_header& header, std::u
 void engine::report(operation& op, wire::slice_range range) {
   auto& in = *op.in;
   const bool first = in.news.empty();
-  auto* last = in.news.empty() ? nullptr : &in.news.back();
+  auto* last = first ? nullptr : &in.news.back();
   if (last != nullptr && last->refused == range.refused && last->first + last->count == range.first) {
     last->count += range.count;
   } else {

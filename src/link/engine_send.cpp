@@ -69,10 +69,8 @@ std::uint64_t engine::send_slices(lane_on_rail& on, std::uint64_t quantum) {
     auto* over = carrier_for_slice(on);
     if (over == nullptr) break;
     if (over->leaving.of != nullptr) {
-      const auto sent = send_part(*over, over->leaving, quantum - total);
-      if (sent == 0) break;
+      total += send_part(*over, over->leaving, quantum - total);
       fed |= only(over->at.number);
-      total += sent;
       continue;
     }
     served = nullptr;
@@ -86,15 +84,13 @@ std::uint64_t engine::send_slices(lane_on_rail& on, std::uint64_t quantum) {
       round.remove(out);
       continue;
     }
-    const auto sent = send_part(*over, {.of = &op, .index = index}, quantum - total);
-    if (sent == 0) break;
+    total += send_part(*over, {.of = &op, .index = index}, quantum - total);
     fed |= only(over->at.number);
     if (repeat) {
       out.again.pop_back();
     } else {
       ++out.next;
     }
-    total += sent;
     // It goes on until the quantum is spent: transfers that end one after the other keep a path fuller than some that
     // all end, and are begun anew, at once.
     served = &out;
@@ -110,7 +106,7 @@ std::uint64_t engine::send_slices(lane_on_rail& on, std::uint64_t quantum) {
   return total;
 }
 
-/// The next part of a slice, as long as there is room; returns how long, 0 when the channel refused it.
+/// The next part of a slice, as long as there is room; returns how long.
 std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64_t room) {
   auto& op = *next.of;
   auto& out = *op.out;
@@ -139,13 +135,10 @@ std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64
                             .offset = op.slices.offset(next.index)};
   if (checked && out.crcs.empty()) next.crc = crc_of(out.pieces, header.offset + part.from, part.length, next.crc);
   if (checked) header.body_crc = out.crcs.empty() ? next.crc : out.crcs[next.index];
-  const auto taken = over.channel->post_slice(header, part, out.pieces, out.granted);
-  if (taken == path::posted::refused) return 0;
+  over.channel->post_slice(header, part, out.pieces, out.granted);
   acknowledged_ = received_;
-  if (taken == path::posted::pending) {
-    ++out.posts;
-    ++out.posts_on[over.at.number];
-  }
+  ++out.posts;
+  ++out.posts_on[over.at.number];
   if (part.from == 0) begun_to_leave(over, op, next.index);
   counts_of(op).bytes_sent += part.length;
   rail.released(over.under_way, part.length, marked);
@@ -294,11 +287,11 @@ void engine::resend_after_fence(channel_state& of) {
   const bool released = of.stranded && of.fenced_there >= of.stranded_epoch;
   if (released) of.stranded = false;
   for (auto& [id, op] : operations_) {
-    if (op->terms.carries != of.at.carries || !op->out) continue;
-    if (released) op->out->used &= static_cast<channel_set>(~only(of.at.number));
-    if (op->now != phase::moving) continue;
-    if (released) collect_missing(*op, of.at.number);
-    make_ready(*op);
+    if (op.terms.carries != of.at.carries || !op.out) continue;
+    if (released) op.out->used &= static_cast<channel_set>(~only(of.at.number));
+    if (op.now != phase::moving) continue;
+    if (released) collect_missing(op, of.at.number);
+    make_ready(op);
   }
 }
 

@@ -40,25 +40,29 @@ void session::tick() {
   if (now_ >= probe_until_) end_probe(false);
   if (now_ >= redial_at_) {
     redial_at_ = time_point::max();
-    state_ = session_state::dialling;
-    handshake_until_ = deadline_after(now_, limits_.connect_timeout);
-    host_.dial_session();
+    dial();
   }
   retry_channels();
 }
 
 void session::start() {
-  if (dials_) {
-    state_ = session_state::dialling;
-    handshake_until_ = deadline_after(now_, limits_.connect_timeout);
-    return host_.dial_session();
-  }
+  if (dials_) return dial();
+  was_linked_ = true;
+  answer_hello();
+  host_.linked();
+}
+
+void session::dial() {
+  state_ = session_state::dialling;
+  handshake_until_ = deadline_after(now_, limits_.connect_timeout);
+  host_.dial_session();
+}
+
+void session::answer_hello() {
   mine_.session_epoch = peer_.session_epoch;
   state_ = session_state::established;
-  was_linked_ = true;
   send_hello(wire::frame_type::hello_answer);
   ask_for_life();
-  host_.linked();
 }
 
 void session::close(errc reason) {
@@ -126,11 +130,9 @@ bool session::resumed(const wire::hello& peer) {
   if (dials_ || state_ == session_state::ended || peer.incarnation != peer_.incarnation) return false;
   if (peer.session_epoch <= peer_.session_epoch) return false;
   host_.drop_session();
-  peer_.session_epoch = mine_.session_epoch = peer.session_epoch;
+  peer_.session_epoch = peer.session_epoch;
   lost_at_ = time_point::max();
-  state_ = session_state::established;
-  send_hello(wire::frame_type::hello_answer);
-  ask_for_life();
+  answer_hello();
   for (std::uint32_t i = 0; i < channels_.size(); ++i) {
     const auto& channel = channels_[i];
     if (channel.state == channel_state::waiting)
@@ -147,7 +149,7 @@ void session::frame_arrived(const wire::frame_header& header, std::span<const st
     case wire::frame_type::hello_answer: return hello_answered(body);
     case wire::frame_type::refusal:
       return end(error(wire::reason_of(header.code, errc::protocol_error), "the peer refused the session"));
-    case wire::frame_type::goodbye: return end(error(errc::peer_closed, peer_.name));
+    case wire::frame_type::goodbye: return peer_ended(wire::reason_of(header.code, errc::protocol_error));
     case wire::frame_type::ping: return host_.send({.type = wire::frame_type::pong}, {});
     case wire::frame_type::pong: return end_probe(true);
     case wire::frame_type::channel_wanted:
@@ -162,11 +164,16 @@ void session::frame_arrived(const wire::frame_header& header, std::span<const st
             fmt::format("frame of type {} on the session with {}", static_cast<int>(header.type), peer_.name)));
 }
 
+void session::peer_ended(errc reason) {
+  end(error(errc::peer_closed, reason == errc::closed ? peer_.name : fmt::format("{}: {}", peer_.name, name(reason))));
+}
+
 void session::hello_answered(std::span<const std::byte> body) {
   auto peer = wire::decode_hello(body);
   const bool fits = peer && state_ == session_state::greeting && peer->session == mine_.session &&
                     peer->session_epoch == mine_.session_epoch;
   if (!fits) return end(error(errc::protocol_error, "answer to another hello"));
+  if (peer->required != 0) return end(error(errc::version_mismatch, peer->name)); // no feature bit is known yet
   if (was_linked_ && peer->incarnation != peer_.incarnation) return end(error(errc::peer_restarted, peer->name));
   peer_ = std::move(*peer);
   state_ = session_state::established;

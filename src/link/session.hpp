@@ -99,7 +99,10 @@ private:
     time_point retry_at = time_point::max();
   };
 
+  void dial();
+  void answer_hello();
   void send_hello(wire::frame_type type);
+  void peer_ended(errc reason);
   void hello_answered(std::span<const std::byte> body);
   void session_lost(const error& why);
   void end_probe(bool lives);

@@ -26,13 +26,6 @@ struct capabilities {
   std::size_t key = 0;
 };
 
-/// How far a posted slice got.
-enum class posted : std::uint8_t {
-  refused, ///< no room: nothing was taken; listener::writable follows
-  pending, ///< taken; its memory is read until listener::sent, which comes for each part
-  done,    ///< taken, and its memory will not be read again
-};
-
 /// What of a slice is posted at once. The parts of one follow each other on one channel, with no other slice between.
 struct slice_part {
   std::uint32_t from = 0; ///< its first byte, in the slice
@@ -54,13 +47,14 @@ public:
   /// other frames.
   [[nodiscard]] virtual bool post_message(const wire::frame_header& header, std::span<const std::byte> body) = 0;
 
-  /// Whether post_slice would take a slice now. False counts as a refusal: listener::writable follows.
+  /// Whether there is room for a slice now. False: listener::writable follows.
   [[nodiscard]] virtual bool takes_slices() const noexcept = 0;
-  /// Takes a part of the slice that `header` describes: header.body_length bytes of `pieces` from header.offset on, to
-  /// be sent by flush() at the latest, to the same place in `granted`. Both must stay as they are until sent. The
-  /// checksum counts with the last part only. With wire::flag_tell listener::landed follows.
-  [[nodiscard]] virtual posted post_slice(const wire::frame_header& header, slice_part part,
-                                          const memory::piece_list& pieces, const memory::granted_list& granted) = 0;
+  /// Only while takes_slices(): takes a part of the slice that `header` describes, header.body_length bytes of `pieces`
+  /// from header.offset on, to be sent by flush() at the latest, to the same place in `granted`. Both must stay as they
+  /// are until listener::sent, which comes for each part. The checksum counts with the last part only. With
+  /// wire::flag_tell listener::landed follows.
+  virtual void post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
+                          const memory::granted_list& granted) = 0;
 
   /// The fence of this end: begins it. True: it is over, nothing is read, written or reported any more. False:
   /// driver::channel_closed says so, and what had arrived before may still be told.
@@ -87,7 +81,7 @@ public:
   /// One-sided: the record of a slice whose payload is in place already.
   virtual void slice_landed(wire::place at, const wire::frame_header& header) = 0;
 
-  /// A part of a slice of `transfer` that was pending will not be read again.
+  /// A part of a slice of `transfer` will not be read again.
   virtual void sent(wire::place at, std::uint64_t transfer) = 0;
   /// So many parts that were posted with wire::flag_tell, of all that ever were, are off this end's rail: taken by the
   /// peer, or by its device.

@@ -88,8 +88,7 @@ canceller client_core::ask(std::size_t index, asking what, answered then) {
     if (state->then) {
       self->fabric_->data().post([self, state] { self->give_up(state, {.code = errc::cancelled}); });
     } else if (state->link) {
-      state->link->side_of(state->on).run(
-          [id = state->id](links::engine& engine) { engine.cancel(*id, errc::cancelled); });
+      state->link->side_of(state->on).run([id = state->id](links::engine& engine) { engine.cancel(*id); });
     }
   };
 }

@@ -51,9 +51,8 @@ result<hello> decode_hello(std::span<const std::byte> body) {
       each.port = in.integer<std::uint16_t>();
     }
   }
-  // The name goes into logs and onto terminals. A later version may append fields: what follows is not an error.
-  const bool printable = std::all_of(value.name.begin(), value.name.end(),
-                                     [](unsigned char letter) { return letter >= 0x20 && letter != 0x7f; });
+  // A later version may append fields: what follows is not an error.
+  const bool printable = std::ranges::none_of(value.name, is_control);
   if (!in.ok() || value.name.empty() || !printable) return malformed("hello");
   return value;
 }

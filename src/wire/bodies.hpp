@@ -31,6 +31,11 @@ inline constexpr std::size_t most_rail_addresses = 64;
 /// Of the first frame's body, a hello or a channel's; twice what they need now, for fields that come later.
 inline constexpr std::size_t largest_greeting = 4096;
 
+/// A terminal would obey it: what a peer says goes into logs, and onto terminals.
+[[nodiscard]] constexpr bool is_control(char letter) noexcept {
+  return static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f;
+}
+
 /// Features a process offers; the link uses those that both ends have. Unknown bits of `required` end the handshake.
 struct hello {
   std::string name;

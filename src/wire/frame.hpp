@@ -77,9 +77,9 @@ struct frame_header {
                               ///< marker: the channels that carried some, a bit for each
                               ///< number; channel_fenced: the epoch that is up instead, or 0;
                               ///< landed: how many frames with flag_tell have come
-  std::uint32_t code = 0;     ///< response, cancel, refusal: an errc, 0 for success; channel_fenced: the epoch;
-                              ///< request, grant, progress: what of slices its receiver may have under way to its
-                              ///< sender, in units of 4 KiB; 0: as much as it likes
+  std::uint32_t code = 0; ///< response, cancel, refusal, goodbye: an errc, 0 for success; channel_fenced: the epoch;
+                          ///< request, grant, progress: what of slices its receiver may have under way to its
+                          ///< sender, in units of 4 KiB; 0: as much as it likes
 
   friend bool operator==(const frame_header&, const frame_header&) = default;
 };

@@ -9,23 +9,9 @@ error malformed() {
   return {errc::protocol_error, "malformed grant"};
 }
 
-/// `count` pieces of `length` bytes whose beginnings are `stride` apart.
 struct granted_run {
   std::uint16_t region = 0;
-  std::uint64_t address = 0;
-  std::uint64_t length = 0;
-  std::uint64_t stride = 0;
-  std::uint32_t count = 1;
-
-  /// Whether the piece goes on with the pattern, which it is part of then.
-  bool takes(std::uint16_t of, std::uint64_t at, std::uint64_t bytes) noexcept {
-    if (of != region || bytes != length || at < address + length)
-      return false; // overlapping ones are runs of their own
-    if (count == 1) stride = at - address;
-    if (at != address + stride * count) return false;
-    ++count;
-    return true;
-  }
+  run pieces;
 };
 
 constexpr std::size_t encoded_run = 30;
@@ -52,12 +38,13 @@ void encode_grant(const memory::piece_list& pieces, std::vector<std::byte>& out)
     if (!known) return false;
     const auto region = all.number_of(in);
     const auto address = reinterpret_cast<std::uintptr_t>(part.data());
-    if (all.runs.empty() || !all.runs.back().takes(region, address, part.size())) {
-      all.runs.push_back({region, address, part.size(), 0, 1});
+    const bool same_region = !all.runs.empty() && all.runs.back().region == region;
+    if (!same_region || !all.runs.back().pieces.takes(address, part.size())) {
+      all.runs.push_back({region, {.begin = address, .length = part.size()}});
     }
     return true;
   });
-  if (!known || all.runs.empty() || all.runs.size() > most_granted_runs) return;
+  if (!known || all.runs.empty() || all.runs.size() > most_runs) return;
   const auto rails = all.regions.front()->keys.size();
   if (3 + all.regions.size() * rails * sizeof(std::uint32_t) + all.runs.size() * encoded_run > most_grant_size) return;
   writer to(out);
@@ -66,8 +53,9 @@ void encode_grant(const memory::piece_list& pieces, std::vector<std::byte>& out)
   for (const auto* region : all.regions) {
     for (const auto& key : region->keys) to.integer(key.remote);
   }
-  for (const auto& run : all.runs) {
-    to.integer(run.region).integer(run.address).integer(run.length).integer(run.stride).integer(run.count);
+  for (const auto& [region, run] : all.runs) {
+    to.integer(region).integer(run.begin).integer(run.length).integer(run.stride);
+    to.integer(static_cast<std::uint32_t>(run.count));
   }
 }
 
@@ -76,11 +64,11 @@ result<memory::granted_list> decode_grant(std::span<const std::byte> body, std::
   reader in(body);
   const std::size_t rails = in.integer<std::uint8_t>();
   const std::size_t regions = in.integer<std::uint16_t>();
-  if (rails == 0 || rails > most_rails || regions == 0 || regions > most_granted_runs) return malformed();
+  if (rails == 0 || rails > most_rails || regions == 0 || regions > most_runs) return malformed();
   memory::granted_list list(rails);
   if (in.left() < regions * rails * sizeof(std::uint32_t)) return malformed();
   for (std::size_t i = 0; i < regions * rails; ++i) list.add_key(in.integer<std::uint32_t>());
-  if (in.left() % encoded_run != 0 || in.left() / encoded_run > most_granted_runs) return malformed();
+  if (in.left() % encoded_run != 0 || in.left() / encoded_run > most_runs) return malformed();
   std::uint64_t pieces = 0;
   while (in.left() > 0) {
     const auto region = in.integer<std::uint16_t>();
@@ -89,7 +77,7 @@ result<memory::granted_list> decode_grant(std::span<const std::byte> body, std::
     const auto stride = in.integer<std::uint64_t>();
     const auto count = in.integer<std::uint32_t>();
     pieces += count;
-    const bool sane = region < regions && bytes > 0 && count > 0 && pieces <= most_granted_pieces &&
+    const bool sane = region < regions && bytes > 0 && count > 0 && pieces <= most_pieces &&
                       bytes <= length - list.length() && (count == 1 || stride >= bytes) &&
                       stride < (std::uint64_t{1} << 48);
     if (!sane) return malformed();

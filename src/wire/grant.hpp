@@ -6,6 +6,7 @@
 #include "memory/granted.hpp"
 #include "memory/pieces.hpp"
 #include "wire/frame.hpp"
+#include "wire/run.hpp"
 
 #include "weft/error.hpp"
 
@@ -15,10 +16,6 @@
 
 namespace weft::wire {
 
-/// Pieces of one grant; bounds what a peer can make this process list.
-inline constexpr std::uint64_t most_granted_pieces = 8192;
-/// Runs of pieces at one distance; more do not fit a message.
-inline constexpr std::size_t most_granted_runs = 1024;
 /// Of the encoded form, so that a read's request has room for its grant.
 inline constexpr std::size_t most_grant_size = 32 * 1024;
 

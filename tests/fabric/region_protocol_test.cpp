@@ -29,7 +29,7 @@ TEST_CASE("any list of pieces is what its runs say") {
     }
     std::vector<std::pair<std::uint64_t, std::uint64_t>> said;
     for (const auto& each : runs) {
-      for (std::uint64_t i = 0; i < each.count; ++i) said.emplace_back(each.offset + i * each.stride, each.length);
+      for (std::uint64_t i = 0; i < each.count; ++i) said.emplace_back(each.begin + i * each.stride, each.length);
     }
     CHECK(said == pieces);
   }

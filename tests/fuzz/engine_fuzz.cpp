@@ -35,14 +35,12 @@ struct channel final : path::channel {
     return true;
   }
   [[nodiscard]] bool takes_slices() const noexcept override { return room && slices.size() < 4; }
-  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, path::slice_part part,
-                                        const memory::piece_list& pieces, const memory::granted_list&) override {
-    require(open, "no slice is posted to a closed channel");
-    if (!takes_slices()) return path::posted::refused;
+  void post_slice(const wire::frame_header& header, path::slice_part part, const memory::piece_list& pieces,
+                  const memory::granted_list&) override {
+    require(open && takes_slices(), "no slice is posted to a channel that is closed or full");
     slices.push_back({&pieces, header});
     slices.back().header.offset += part.from;
     slices.back().header.body_length = part.length;
-    return path::posted::pending;
   }
   [[nodiscard]] bool close() override { return true; }
   void flush() override {}
@@ -318,7 +316,7 @@ void event(world& with) {
     case 0:
     case 1: begin_mine(with); break;
     case 2:
-      if (!with.mine.empty()) with.under_test.cancel(with.mine[in.below(with.mine.size())], errc::cancelled);
+      if (!with.mine.empty()) with.under_test.cancel(with.mine[in.below(with.mine.size())]);
       break;
     case 3:
     case 4: answer(with); break;

@@ -16,8 +16,8 @@ void region_access_of(std::span<const std::byte> bytes) {
   std::uint64_t pieces = 0;
   for (const auto& run : access->runs) {
     require(run.count > 0 && run.length > 0, "a run moves something");
-    const auto end = run.offset + run.stride * (run.count - 1) + run.length;
-    require(end > run.offset && end < std::uint64_t{1} << 63, "the end of a run is a number");
+    const auto end = run.begin + run.stride * (run.count - 1) + run.length;
+    require(end > run.begin && end < std::uint64_t{1} << 63, "the end of a run is a number");
     pieces += run.count;
   }
   require(pieces <= fabrics::most_pieces && access->notify.size() <= fabrics::most_notify, "an access is bounded");

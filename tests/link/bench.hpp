@@ -27,16 +27,16 @@ struct fake_channel final : path::channel {
   [[nodiscard]] path::capabilities can() const noexcept override { return {.one_sided = one_sided}; }
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override {
+    if (full) return false;
     messages.push_back(header);
     bodies.emplace_back(body.begin(), body.end());
     return true;
   }
   [[nodiscard]] bool takes_slices() const noexcept override { return true; }
-  [[nodiscard]] path::posted post_slice(const wire::frame_header& header, path::slice_part part,
-                                        const memory::piece_list&, const memory::granted_list&) override {
+  void post_slice(const wire::frame_header& header, path::slice_part part, const memory::piece_list&,
+                  const memory::granted_list&) override {
     if (part.from == 0) slices.push_back(header);
     parts.push_back({header, part});
-    return path::posted::pending;
   }
   [[nodiscard]] bool close() override { return true; }
   void flush() override {}
@@ -50,6 +50,7 @@ struct fake_channel final : path::channel {
 
   std::uint32_t epoch_ = 1;
   bool one_sided = false;
+  bool full = false; ///< for messages
   std::vector<wire::frame_header> messages;
   std::vector<std::vector<std::byte>> bodies;
   std::vector<wire::frame_header> slices;

@@ -188,7 +188,7 @@ TEST_CASE("an engine says of each one-sided channel that it knows it, behind wha
   const auto id = end.begin(wire::operation_kind::read, 65536);
   end.engine_.channel_down(second);
   end.settle();
-  end.engine_.cancel(id, errc::cancelled);
+  end.engine_.cancel(id);
   end.other.epoch_ = 8;
   end.engine_.channel_up(second, end.other, end.rail);
   end.settle();
@@ -211,7 +211,7 @@ TEST_CASE("an engine says of each one-sided channel that it knows it, behind wha
 TEST_CASE("a cancelled read waits for the markers of those channels that carried some of it, and of no other") {
   two end(true);
   const auto id = end.begin(wire::operation_kind::read, 4 * 65536);
-  end.engine_.cancel(id, errc::cancelled);
+  end.engine_.cancel(id);
   end.settle();
   const auto marker = [&](wire::place at, std::uint32_t epoch, std::uint64_t carried_by) {
     end.engine_.frame_arrived(at, {.type = frame_type::marker, .epoch = epoch, .transfer = id, .argument = carried_by},
@@ -301,7 +301,7 @@ TEST_CASE("a fence does not wait for a successor of a channel that the sender ha
   end.other.epoch_ = 8;
   end.engine_.channel_up(second, end.other, end.rail);
   end.settle();
-  end.engine_.cancel(id, errc::cancelled);
+  end.engine_.cancel(id);
   end.settle();
   CHECK(end.result.value().code == errc::cancelled);
 }

@@ -246,6 +246,39 @@ TEST_CASE("an operation that waits for room still has its deadline") {
   CHECK_FALSE(end.result.has_value());
 }
 
+TEST_CASE("what is begun and cancelled while nothing gets through piles up no further than the window") {
+  bench end;
+  end.messages.full = true;
+  const auto request = [&](bool waits, std::optional<outcome>& into) {
+    operation_request asked;
+    asked.kind = wire::operation_kind::request;
+    asked.wait_when_full = waits;
+    const auto id = end.engine_.start(std::move(asked), std::make_unique<slot>(into));
+    end.settle();
+    return id;
+  };
+  for (std::uint32_t i = 0; i < 2 * end.limits.message_window; ++i) {
+    std::optional<outcome> ended;
+    end.engine_.cancel(request(true, ended));
+    end.settle();
+    CHECK(ended.value().code == errc::cancelled);
+  }
+  std::optional<outcome> refused;
+  request(false, refused);
+  CHECK(refused.value().code == errc::queue_full);
+  std::optional<outcome> waiting;
+  request(true, waiting);
+  end.messages.full = false;
+  end.settle();
+  const auto sent = end.messages.messages.size();
+  CHECK(sent <= end.limits.message_window);
+  CHECK_FALSE(end.broken.has_value());
+  CHECK_FALSE(waiting.has_value());
+  end.hear({.type = frame_type::acknowledge, .received = static_cast<std::uint32_t>(sent)});
+  CHECK(end.messages.messages.size() == sent + 1);
+  CHECK(end.messages.messages.back().type == frame_type::request);
+}
+
 TEST_CASE("the smallest window of a peer is acknowledged before it is full") {
   bench end;
   for (int i = 0; i < 15; ++i) end.hear({.type = frame_type::cancel, .transfer = theirs});
@@ -288,7 +321,7 @@ TEST_CASE("a cancelled read over a one-sided channel waits for the sender's mark
   end.data.epoch_ = 2;
   end.engine_.channel_up(lane::bulk, end.data, end.rail);
   const auto id = end.begin(wire::operation_kind::read, 65536);
-  end.engine_.cancel(id, errc::cancelled);
+  end.engine_.cancel(id);
   end.settle();
   CHECK_FALSE(end.result.has_value());
   SUBCASE("which comes") {
@@ -311,6 +344,47 @@ TEST_CASE("a peer's code that is none of the list reaches nobody") {
   end.hear({.type = frame_type::response, .transfer = id, .code = 12345}, std::vector<std::byte>(2));
   REQUIRE(end.result.has_value());
   CHECK(end.result->code == errc::handler_failed);
+}
+
+TEST_CASE("what a peer says of an error reaches no terminal that would obey it") {
+  bench end;
+  const auto id = end.begin(wire::operation_kind::write, 65536);
+  std::vector<std::byte> body;
+  wire::writer(body).text("disk\x1b[2J\n\xc3\xa9");
+  end.hear({.type = frame_type::response, .transfer = id, .code = static_cast<std::uint32_t>(errc::io_error)}, body);
+  CHECK(end.result.value().where == "disk?[2J?\xc3\xa9");
+}
+
+TEST_CASE("a handler hears why the peer gave its operation up") {
+  bench end;
+  end.hear_request(wire::operation_kind::write, 65536);
+  end.engine_.accept_write(theirs, end.pieces(65536), end.owner());
+  end.settle();
+  end.hear(
+      {.type = frame_type::cancel, .transfer = theirs, .code = static_cast<std::uint32_t>(errc::deadline_exceeded)});
+  CHECK(end.result.value().code == errc::cancelled);
+  CHECK(end.result->where == "the peer gave it up: deadline_exceeded");
+}
+
+TEST_CASE("a slice that comes over two channels at once breaks the protocol") {
+  bench end;
+  const wire::place second{lane::bulk, 1};
+  fake_channel other;
+  end.engine_.channel_up(second, other, end.rail);
+  const auto id = end.begin(wire::operation_kind::read, 2 * 65536);
+  const wire::frame_header header{.type = frame_type::slice,
+                                  .flags = wire::flag_body_crc,
+                                  .body_length = 65536,
+                                  .body_crc = crc32c(std::span(end.memory).first(65536)),
+                                  .epoch = 1,
+                                  .transfer = id};
+  end.engine_.slice_began(second, header);
+  end.hear_slice(id, 0, false);
+  CHECK(end.engine_.counters().slices_verified == 1);
+  CHECK_FALSE(end.broken.has_value());
+  end.engine_.slice_grew(second, 65536);
+  CHECK(end.broken.value() == "one slice over two channels at once");
+  CHECK(end.engine_.counters().slices_verified == 1);
 }
 
 TEST_CASE("a record of a slice that no transfer has breaks the protocol, and is looked up nowhere") {

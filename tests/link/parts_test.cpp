@@ -62,7 +62,7 @@ TEST_CASE("of a slice whose transfer was stopped no part follows") {
   end.engine_.landed(lane::bulk, 1);
   end.settle();
   REQUIRE(end.data.parts.size() == 5); // the first of the second slice
-  end.engine_.cancel(id, errc::cancelled);
+  end.engine_.cancel(id);
   end.engine_.landed(lane::bulk, 5);
   end.settle();
   REQUIRE(end.data.parts.size() == 9);
@@ -153,7 +153,7 @@ TEST_CASE("parts of a transfer that has ended are dropped, also in the middle of
   const auto id = end.begin(wire::operation_kind::read, 2 * 65536);
   end.hear_part(id, 0, {0, 20000});
   CHECK(end.wanted);
-  end.engine_.cancel(id, errc::cancelled);
+  end.engine_.cancel(id);
   end.settle();
   end.hear_part(id, 0, {20000, 20000});
   CHECK_FALSE(end.wanted);

@@ -57,9 +57,10 @@ struct dialler {
     control.advance(now);
     control.tick();
   }
-  void answer(std::uint64_t incarnation = 20) {
+  void answer(std::uint64_t incarnation = 20, std::uint64_t required = 0) {
     auto peer = hello_of("storage", incarnation);
     peer.session_epoch = control.mine().session_epoch;
+    peer.required = required;
     std::vector<std::byte> body;
     wire::encode(peer, body);
     control.frame_arrived({.type = wire::frame_type::hello_answer}, body);
@@ -247,9 +248,29 @@ TEST_CASE("a closed session says goodbye, and its peer ends by it") {
   end.go(1h);
   CHECK(end.host.dials == 1);
   accepter other;
-  other.control.frame_arrived({.type = wire::frame_type::goodbye}, {});
+  other.control.frame_arrived(end.host.sent.back(), {});
   CHECK(other.host.end.value() == errc::peer_closed);
+  CHECK(other.host.end->where() == "trainer");
   CHECK_FALSE(other.control.resumed(accepter::greeting(2)));
+}
+
+TEST_CASE("a session that is closed for a reason tells it") {
+  dialler end;
+  end.establish();
+  end.control.close(errc::protocol_error);
+  accepter other;
+  other.control.frame_arrived(end.host.sent.back(), {});
+  CHECK(other.host.end.value() == errc::peer_closed);
+  CHECK(other.host.end->where() == "trainer: protocol_error");
+}
+
+TEST_CASE("a peer that requires what this end does not know is no peer") {
+  dialler end;
+  end.control.start();
+  end.control.connected();
+  end.answer(20, 1);
+  CHECK(end.host.end.value() == errc::version_mismatch);
+  CHECK(end.host.links == 0);
 }
 
 TEST_CASE("a session closed while it was lost needs no more time") {

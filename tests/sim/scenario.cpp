@@ -125,7 +125,7 @@ void scenario::start(job& which, const pair& over, bool from_dialling) {
   if (which.cancel_after == duration::max()) return;
   later(*at, which.cancel_after + 1ns, [this, &which](endpoint& calling) {
     world_.note(fmt::format("{}: operation {} is cancelled", which.caller, which.id));
-    calling.engine_of(which.carries).cancel(which.operation, errc::cancelled);
+    calling.engine_of(which.carries).cancel(which.operation);
   });
 }
 

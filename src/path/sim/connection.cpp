@@ -6,8 +6,6 @@
 namespace weft::path::sim {
 namespace {
 
-/// Slices up to this size are copied when they are posted, as a kernel's socket buffer would.
-constexpr std::uint64_t copied_up_to = 4096;
 /// What a one-sided end's queue pair takes to be torn down at most.
 constexpr auto longest_fence = std::chrono::milliseconds(3);
 /// What some one-sided payload takes to land at most.
@@ -167,19 +165,15 @@ bool end::room() const noexcept {
 }
 
 bool end::takes_slices() const noexcept {
-  if (state_ != state::open || room()) return state_ == state::open;
-  refused_ = true;
-  return false;
+  if (state_ != state::open) return false;
+  // Now and then a queue is full that was not a moment ago.
+  const bool full = !room() || (queued_ > 0 && in_.world.random.chance(0.05));
+  refused_ |= full;
+  return !full;
 }
 
-posted end::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
-                       const memory::granted_list&) {
-  // Now and then a queue is full though it said otherwise a moment ago.
-  const bool full = !room() || (queued_ > 0 && in_.world.random.chance(0.05));
-  if (state_ != state::open || full) {
-    refused_ = true;
-    return posted::refused;
-  }
+void end::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
+                     const memory::granted_list&) {
   // A stream has a frame for each part; beside it the record describes the whole.
   auto frame = header;
   const auto offset = header.offset + part.from;
@@ -200,13 +194,7 @@ posted end::post_slice(const wire::frame_header& header, slice_part part, const 
     const auto* granted = other_.owner_->granted(other_, header.transfer);
     if (granted != nullptr) added.target = places(*granted, offset, part.length);
   }
-  const bool copies = part.length <= copied_up_to;
-  if (copies) {
-    added.body = read_part(added, added.length);
-    added.source.clear();
-  }
   enqueue(std::move(added));
-  return copies ? posted::done : posted::pending;
 }
 
 void end::enqueue(item&& added) {

@@ -85,8 +85,8 @@ public:
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
   [[nodiscard]] bool takes_slices() const noexcept override;
-  [[nodiscard]] posted post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
-                                  const memory::granted_list& granted) override;
+  void post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
+                  const memory::granted_list& granted) override;
   void flush() override {}
 
 private:

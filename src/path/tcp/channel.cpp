@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 
@@ -88,12 +89,9 @@ void channel::received(const error_code& code, std::size_t bytes) {
 }
 
 void channel::readable() {
-  std::size_t turn = 0;
-  while (!closed_ && turn < read_turn) {
-    const auto left = slice_left_;
-    const bool more = left > 0 ? read_slice() : read_frames();
-    if (!more) return;
-    turn += left > 0 ? left - std::min(left, slice_left_) : wire::header_size;
+  read_ = 0;
+  while (!closed_ && read_ < read_turn) {
+    if (!(slice_left_ > 0 ? read_slice() : read_frames())) return;
   }
 }
 
@@ -104,7 +102,10 @@ ssize_t channel::receive(std::span<iovec> into) {
   message.msg_iovlen = into.size();
   for (;;) {
     const auto got = ::recvmsg(socket_.native_handle(), &message, 0);
-    if (got > 0) return got;
+    if (got > 0) {
+      read_ += static_cast<std::size_t>(got);
+      return got;
+    }
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return -1;
     fail_receiving(got == 0 ? "" : fmt::format("receive: {}", std::strerror(errno)));
@@ -133,11 +134,9 @@ bool channel::read_slice() {
   if (got < 0) return false;
   const auto bytes = static_cast<std::size_t>(got);
   const auto placed = std::min(bytes, wanted);
-  slice_left_ -= static_cast<std::uint32_t>(placed);
   begin_ = 0;
   end_ = bytes - placed;
-  if (slice_left_ == 0 && slice_tells_) asking_frame_came();
-  events_.slice_grew(place_, placed);
+  came_of_slice(placed);
   if (closed_) return false;
   return parse_frames() && bytes == asked;
 }
@@ -217,10 +216,14 @@ void channel::begin_slice(const wire::frame_header& header) {
     }
     if (count == 0) placed = available;
     begin_ += placed;
-    slice_left_ -= static_cast<std::uint32_t>(placed);
-    if (slice_left_ == 0 && slice_tells_) asking_frame_came();
-    events_.slice_grew(place_, placed);
+    came_of_slice(placed);
   }
+}
+
+void channel::came_of_slice(std::size_t bytes) {
+  slice_left_ -= static_cast<std::uint32_t>(bytes);
+  if (slice_left_ == 0 && slice_tells_) asking_frame_came();
+  events_.slice_grew(place_, bytes);
 }
 
 // Sending.
@@ -242,9 +245,9 @@ bool channel::takes_slices() const noexcept {
   return !closed_ && after_.empty() && slice_count_ < most_slices && slice_bytes_ < most_gathered;
 }
 
-posted channel::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
-                           const memory::granted_list&) {
-  if (!takes_slices()) return posted::refused;
+void channel::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
+                         const memory::granted_list&) {
+  assert(takes_slices());
   auto& added = slices_[slice_count_++];
   auto frame = header;
   frame.offset += part.from;
@@ -256,7 +259,6 @@ posted channel::post_slice(const wire::frame_header& header, slice_part part, co
   added.left = part.length;
   added.transfer = header.transfer;
   slice_bytes_ += part.length;
-  return posted::pending;
 }
 
 void channel::asking_frame_came() noexcept {

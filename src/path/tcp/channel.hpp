@@ -33,8 +33,8 @@ public:
   [[nodiscard]] std::uint32_t epoch() const noexcept override { return epoch_; }
   [[nodiscard]] bool post_message(const wire::frame_header& header, std::span<const std::byte> body) override;
   [[nodiscard]] bool takes_slices() const noexcept override;
-  [[nodiscard]] posted post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
-                                  const memory::granted_list& granted) override;
+  void post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
+                  const memory::granted_list& granted) override;
   void flush() override;
 
 private:
@@ -59,6 +59,7 @@ private:
   [[nodiscard]] bool read_frames();
   [[nodiscard]] bool parse_frames();
   void begin_slice(const wire::frame_header& header);
+  void came_of_slice(std::size_t bytes);
   [[nodiscard]] std::size_t gather(std::span<iovec> out) const noexcept;
   void asking_frame_came() noexcept;
   void tell_landed();
@@ -79,6 +80,7 @@ private:
   std::unique_ptr<std::byte[]> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
+  std::size_t read_ = 0;         ///< bytes since the turn began
   std::uint32_t slice_left_ = 0; ///< payload bytes of the arriving slice that are still to come
   bool slice_tells_ = false;     ///< the arriving slice has flag_tell
   bool after_slice_ = false;     ///< the last frame was a slice: read no more than the next header, to copy nothing

@@ -263,9 +263,9 @@ void greet(socket_type accepted, duration limit, greeted done) {
   });
 }
 
-void send_and_close(socket_type socket, const wire::frame_header& header) {
+void refuse(socket_type socket, errc why) {
   auto bytes = std::make_shared<std::array<std::byte, wire::header_size>>();
-  wire::encode(header, *bytes);
+  wire::encode({.type = wire::frame_type::refusal, .code = static_cast<std::uint32_t>(why)}, *bytes);
   auto kept = std::make_shared<socket_type>(std::move(socket));
   asio::async_write(*kept, asio::buffer(*bytes), [kept, bytes](const error_code&, std::size_t) {});
 }

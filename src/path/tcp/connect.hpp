@@ -51,7 +51,7 @@ using greeted = std::function<void(const error& failure, boost::asio::ip::tcp::s
 /// Reads the first frame of a connection, which must come within `limit`.
 void greet(boost::asio::ip::tcp::socket accepted, duration limit, greeted done);
 
-/// Sends one last frame and closes: why a connection is refused, say.
-void send_and_close(boost::asio::ip::tcp::socket socket, const wire::frame_header& header);
+/// Says why, and closes.
+void refuse(boost::asio::ip::tcp::socket socket, errc why);
 
 } // namespace weft::path::tcp

@@ -222,9 +222,9 @@ bool channel::takes_slices() const noexcept {
   return may;
 }
 
-posted channel::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
-                           const memory::granted_list& granted) {
-  if (!takes_slices()) return posted::refused;
+void channel::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
+                         const memory::granted_list& granted) {
+  assert(may_take_slices());
   slice(end_slice_++) = {.pieces = &pieces,
                          .granted = &granted,
                          .offset = header.offset + part.from,
@@ -234,13 +234,12 @@ posted channel::post_slice(const wire::frame_header& header, slice_part part, co
                          .record_at = stream_at_ + staged_.size(),
                          .tells = (header.flags & wire::flag_tell) != 0};
   slice_bytes_ += part.length;
-  if (part.end() < header.body_length) return posted::pending;
+  if (part.end() < header.body_length) return;
   auto whole = header;
   whole.flags &= static_cast<std::uint16_t>(~wire::flag_tell);
   std::array<std::byte, wire::header_size> record;
   wire::encode(whole, record);
   staged_.insert(staged_.end(), record.begin(), record.end());
-  return posted::pending;
 }
 
 void channel::flush() {
