@@ -60,6 +60,20 @@ TEST_CASE("a replica that is killed in mid-fetch is replaced by the other" * doc
   CHECK(has_pattern(memory.bytes(), 2));
 }
 
+TEST_CASE("the only replica is killed in mid-fetch: peer_lost, long before the deadline" *
+          doctest::test_suite("two processes")) {
+  replicas<in_processes> with(1, {{"shard.window", "2MiB"}, {"session.grace", "300ms"}});
+  with.put("shard", large, 2);
+  auto memory = with.client.allocate(byte_count{large}).value();
+  const auto before = with.client.snapshot().all_lanes().bytes_received;
+  auto fetch = with.shards->fetch("shard", memory, {.deadline = 1h}, outcome);
+  eventually([&] { return with.client.snapshot().all_lanes().bytes_received > before + (4 << 20); });
+  with.servers[0]->kill();
+  const auto [code, told] = soon(std::move(fetch));
+  CHECK(code == errc::peer_lost);
+  CHECK(told.where.find(with.servers[0]->address()) != std::string::npos);
+}
+
 TEST_CASE("a replica that freezes in mid-fetch is replaced by the other" * doctest::test_suite("two processes")) {
   replicas<in_processes> with(2, narrow);
   with.put("shard", large, 3);

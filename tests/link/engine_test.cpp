@@ -346,6 +346,19 @@ TEST_CASE("a peer's code that is none of the list reaches nobody") {
   CHECK(end.result->code == errc::handler_failed);
 }
 
+TEST_CASE("a response cut off within what it says of its error breaks the protocol") {
+  std::vector<std::byte> whole;
+  wire::writer(whole).text("disk");
+  for (std::size_t length = 0; length <= whole.size(); ++length) {
+    bench end;
+    const auto id = end.begin(wire::operation_kind::write, 65536);
+    end.hear({.type = frame_type::response, .transfer = id, .code = static_cast<std::uint32_t>(errc::io_error)},
+             {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)});
+    CHECK(end.broken.has_value() == (length < whole.size()));
+    CHECK(end.result.has_value() == (length == whole.size()));
+  }
+}
+
 TEST_CASE("what a peer says of an error reaches no terminal that would obey it") {
   bench end;
   const auto id = end.begin(wire::operation_kind::write, 65536);

@@ -23,10 +23,19 @@ result<request> request_in(std::span<const std::byte> body) {
   return decode_request(in);
 }
 
-result<request> after_encoding(const request& value) {
+template <class Value>
+std::vector<std::byte> encoding_of(const Value& value) {
   std::vector<std::byte> body;
   encode(value, body);
-  return request_in(body);
+  return body;
+}
+
+bool begins_with(const std::vector<std::byte>& whole, const std::vector<std::byte>& front) {
+  return front.size() <= whole.size() && std::equal(front.begin(), front.end(), whole.begin());
+}
+
+result<request> after_encoding(const request& value) {
+  return request_in(encoding_of(value));
 }
 
 } // namespace
@@ -64,6 +73,25 @@ TEST_CASE("a body cut off at any byte is refused, or holds fewer whole ranges") 
       if (one.second(std::span(body).first(length)) != whole) FAIL_CHECK("cut to " << length << " bytes");
     }
   }
+}
+
+TEST_CASE("a body without a checksum and with any one bit flipped is refused, or read as what it says") {
+  const auto flipped_in = [](const std::string& name, const auto& decoded, const auto& original) {
+    CAPTURE(name);
+    auto body = body_of(name);
+    for (std::size_t bit = 0; bit < body.size() * 8; ++bit) {
+      body[bit / 8] ^= std::byte{1} << (bit % 8);
+      const auto read = decoded(body);
+      if (read && *read == original) FAIL_CHECK("bit " << bit << " made no difference");
+      // What follows may be of a later version.
+      if (read && !begins_with(body, encoding_of(*read))) FAIL_CHECK("bit " << bit << " was misread");
+      if (!read && read.error() != errc::protocol_error) FAIL_CHECK("bit " << bit << ": " << read.error().message());
+      body[bit / 8] ^= std::byte{1} << (bit % 8);
+    }
+  };
+  flipped_in("hello", decode_hello, golden::caller_hello());
+  flipped_in("hello_answer", decode_hello, golden::answerer_hello());
+  flipped_in("channel_hello", decode_channel_hello, golden::data_hello());
 }
 
 TEST_CASE("a hello may grow at its end") {
