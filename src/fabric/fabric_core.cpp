@@ -121,6 +121,11 @@ result<void> fabric_core::open_rails(const std::string& thread_names, bool liste
   return {};
 }
 
+void fabric_core::refused(const std::string& what) {
+  ++refused_;
+  log_.info("refused {}", what);
+}
+
 /// On the thread that sets up queue pairs.
 void fabric_core::queue_pair_asked(std::shared_ptr<path::verbs::connector::request> request) {
   std::shared_ptr<link_core> link;
@@ -129,7 +134,7 @@ void fabric_core::queue_pair_asked(std::shared_ptr<path::verbs::connector::reque
     if (const auto found = accepted_.find(request->said().session); found != accepted_.end()) link = found->second;
   }
   if (link) return link->accept_queue_pair(std::move(request));
-  log_.info("refused a queue pair of session {}: there is none", to_string(request->said().session));
+  refused(fmt::format("a queue pair of session {}: there is none", to_string(request->said().session)));
 }
 
 // Accepting. All of it on the first data thread.
@@ -149,6 +154,7 @@ void fabric_core::accept_next() {
     }
     self->accept_next();
     if (self->greeting_ >= self->limits_.handshakes_max) {
+      self->refused(fmt::format("a connection: {} others have not said who they are", self->greeting_));
       return path::tcp::refuse(std::move(socket), errc::limit_exceeded);
     }
     path::tcp::set_options(socket, self->limits_);
@@ -169,17 +175,20 @@ void fabric_core::greeted(const error& failure, asio::ip::tcp::socket socket, co
                           std::span<const std::byte> body) {
   --greeting_;
   if (failure.code() != errc{}) {
-    log_.info("refused a connection: {}", failure.message());
+    refused("a connection: " + failure.message());
     if (failure.code() == errc::version_mismatch) path::tcp::refuse(std::move(socket), failure.code());
     return;
   }
   if (header.type == wire::frame_type::hello) return session_greeted(std::move(socket), body);
   if (header.type == wire::frame_type::channel_hello) return channel_greeted(std::move(socket), body);
-  log_.info("refused a connection: it began with a frame of type {}", static_cast<int>(header.type));
+  refused(fmt::format("a connection: it began with a frame of type {}", static_cast<int>(header.type)));
 }
 
 void fabric_core::session_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
-  const auto refuse = [&socket](errc code) { path::tcp::refuse(std::move(socket), code); };
+  const auto refuse = [this, &socket](errc code) {
+    refused(fmt::format("a session: {}", weft::name(code)));
+    path::tcp::refuse(std::move(socket), code);
+  };
   auto peer = wire::decode_hello(body);
   if (!peer) return refuse(errc::protocol_error);
   if (peer->required != 0) return refuse(errc::version_mismatch); // no feature bit is known yet
@@ -214,7 +223,7 @@ void fabric_core::admit(asio::ip::tcp::socket socket, const std::shared_ptr<link
     }
   }
   if (refusal == errc{}) return link->accept(std::move(socket), peer);
-  log_.info("refused a session of '{}': {}", peer.name, weft::name(refusal));
+  refused(fmt::format("a session of '{}': {}", peer.name, weft::name(refusal)));
   path::tcp::refuse(std::move(socket), refusal);
 }
 
@@ -225,7 +234,11 @@ void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const 
     const std::lock_guard lock(mutex_);
     if (const auto found = accepted_.find(hello->session); found != accepted_.end()) link = found->second;
   }
-  if (!link) return path::tcp::refuse(std::move(socket), hello ? errc::peer_restarted : errc::protocol_error);
+  if (!link) {
+    const auto why = hello ? errc::peer_restarted : errc::protocol_error;
+    refused(fmt::format("a channel: {}", weft::name(why)));
+    return path::tcp::refuse(std::move(socket), why);
+  }
   link->accept_channel(std::move(socket), *hello);
 }
 
@@ -433,6 +446,9 @@ metrics fabric_core::snapshot() const {
   }
   sum.crowded = lanes::budget::crowded(host_.board().last_seen_anywhere(now), now);
   realtime_.add_to(sum.realtime_pickup);
+  sum.refused = refused_ + (rdma_ ? rdma_->connections()->refused() : 0);
+  sum.broken_links = broken_links_;
+  sum.tcp_fallbacks = tcp_fallbacks_;
   sum.realtime_demoted = demoted_;
   for (const auto& link : live) {
     sum.links += link->alive() ? 1 : 0;

@@ -90,6 +90,8 @@ public:
   void claim_name(const std::shared_ptr<link_core>& link, std::function<void(errc refusal)> told);
 
   // From a link.
+  void link_broken() noexcept { ++broken_links_; }
+  void fell_back_to_tcp() noexcept { ++tcp_fallbacks_; }
   void operation_arrived(std::shared_ptr<link_side> side, const links::incoming& begun);
   void link_ended(const link_core& link);
   /// Keeps close() from being over, as long as it is held: for a link that has ended and is not fenced yet.
@@ -101,6 +103,7 @@ public:
 private:
   [[nodiscard]] result<void> listen(const std::string& at);
   [[nodiscard]] result<void> open_rails(const std::string& thread_names, bool listens);
+  void refused(const std::string& what);
   void queue_pair_asked(std::shared_ptr<path::verbs::connector::request> request);
   void accept_next();
   void greeted(const error& failure, boost::asio::ip::tcp::socket socket, const wire::frame_header& header,
@@ -136,6 +139,9 @@ private:
   lanes::token_bucket realtime_bucket_;
   std::atomic<std::uint64_t> realtime_limit_; ///< of it, bytes per second
   std::atomic<std::uint64_t> demoted_ = 0;    ///< operations that it sent to the standard lane
+  std::atomic<std::uint64_t> refused_ = 0;
+  std::atomic<std::uint64_t> broken_links_ = 0;
+  std::atomic<std::uint64_t> tcp_fallbacks_ = 0;
   worker realtime_;
   std::vector<std::unique_ptr<worker>> data_;
   std::unique_ptr<fabrics::rdma> rdma_;

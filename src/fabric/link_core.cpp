@@ -115,7 +115,7 @@ void link_core::break_off(const error& how) {
 
 void link_core::close() {
   with_session([self = shared_from_this()](links::session& session) {
-    session.close(errc::peer_closed);
+    session.close(errc::closed);
     self->finish(error(errc::closed));
   });
 }
@@ -299,6 +299,7 @@ void link_core::end_link(errc told, const error& why) {
 void link_core::ended(const error& why) {
   if (!alive()) return;
   fabric_->log().info("link with {} ended: {}", peer(), why.message());
+  if (why.code() == errc::protocol_error) fabric_->link_broken();
   finish(why);
 }
 

@@ -35,7 +35,9 @@ error link_core::learn_rails(const wire::hello& peer) {
       fabric_->log().warning("{}: no link: transport=verbs, and {}", peer.name, why);
       return {errc::no_path, fmt::format("transport=verbs, and {}", why)};
     }
-    if (here || !peer.rails.empty()) fabric_->log().info("{}: tcp is used: {}", peer.name, why);
+    if (!here && peer.rails.empty()) return {};
+    fabric_->fell_back_to_tcp();
+    fabric_->log().info("{}: tcp is used: {}", peer.name, why);
     return {};
   }
   for (auto* side : {&realtime_, &data_}) side->run([](links::engine& engine) { engine.name_memory(true); });
@@ -143,6 +145,7 @@ void link_core::blame_rail(wire::place at, std::uint32_t epoch, const error& why
   }
   const bool tcp_next = rail_for(at) == nullptr && limits.transport == transport_choice::any;
   if (tcp_next && std::exchange(says_tcp_, false)) {
+    fabric_->fell_back_to_tcp();
     fabric_->log().warning("{}: no RDMA path, tcp is used: {}", peer(), why.message());
   }
 }

@@ -91,8 +91,7 @@ bytes_per_second rate_of(const std::string& interface) {
 const rail& rails::of(const ip::address& local) {
   const auto wanted = plain(local);
   std::unique_lock lock(mutex_);
-  auto& known = by_address_[wanted];
-  if (known != nullptr) return *known;
+  if (const auto found = by_address_.find(wanted); found != by_address_.end()) return *found->second;
   const auto name = below(interface_of(wanted));
   const auto index = name.empty() ? 0 : ::if_nametoindex(name.c_str());
   const auto slot = board_.rail_of(index == 0 ? no_interface : index);
@@ -100,8 +99,7 @@ const rail& rails::of(const ip::address& local) {
   const bool is_new = same == all_.end();
   if (is_new) all_.push_back(index == 0 ? rail{slot, "unknown"} : rail{slot, name, rate_of(name)});
   const auto& one = is_new ? all_.back() : *same;
-  known = &one;
-  if (index == 0) by_address_.erase(wanted); // it may be told next time
+  if (index != 0) by_address_.emplace(wanted, &one); // else it may be told next time
   lock.unlock();
   if (is_new) found_(one);
   return one;

@@ -35,8 +35,8 @@ public:
   rails(lanes::host_board& board, std::function<void(const rail&)> found) noexcept
       : board_(board), found_(std::move(found)) {}
 
-  /// The one that `local`, an address of this host, is on, for as long as this lives. Asks the kernel once for each
-  /// address.
+  /// The one that `local`, an address of this host, is on, for as long as this lives. Asks the kernel until it
+  /// has told of the address.
   [[nodiscard]] const rail& of(const boost::asio::ip::address& local);
   /// Those that were asked for.
   [[nodiscard]] std::vector<const rail*> known() const;

@@ -240,9 +240,8 @@ void engine::response_arrived(const wire::frame_header& header, std::span<const 
   auto* op = find(header.transfer);
   if (op == nullptr || !op->ours || op->answered) return;
   wire::reader in(body);
-  auto where = in.text(wire::longest_where);
+  auto where = wire::printable(in.text(wire::longest_where));
   if (!in.ok()) return broken("malformed response");
-  std::ranges::replace_if(where, wire::is_control, '?');
   const auto payload = in.rest();
   op->answered = true;
   if (header.argument == 0) op->carried_by = 0; // no slice was sent: there is nothing to fence

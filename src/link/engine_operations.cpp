@@ -63,7 +63,8 @@ operation& engine::add(operation_id id) {
 bool engine::fits(const operation& op) const noexcept {
   const bool bytes_fit = ours_begun_ == 0 || ours_bytes_ + op.slices.length <= limits_.operations_bytes.value();
   // What ended while the way was blocked left its messages: they count, or requests and cancels would pile up.
-  return ours_begun_ < limits_.operations_max && bytes_fit && outbox_.size() < limits_.message_window;
+  const auto most_messages = std::size_t{limits_.operations_max} + limits_.message_window;
+  return ours_begun_ < limits_.operations_max && bytes_fit && outbox_.size() < most_messages;
 }
 
 operation_id engine::start(operation_request&& asked, std::unique_ptr<completion> owner) {

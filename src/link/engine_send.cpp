@@ -120,7 +120,7 @@ std::uint32_t engine::send_part(channel_state& over, departure next, std::uint64
     part.length = static_cast<std::uint32_t>(std::min<std::uint64_t>(part.length, less));
   }
   const bool whole = part.end() == length;
-  const bool held = allowed - part.length < lanes::budget::grain;
+  const bool held = allowed < part.length + lanes::budget::grain; // a grain goes where less is allowed
   const bool marked = rail.under_way().marks(over.under_way, part.length);
   const bool checked = op.terms.verify == verify_mode::slice;
   wire::frame_header header{.type = wire::frame_type::slice,

@@ -31,7 +31,8 @@ time_point session::next_due() const noexcept {
 void session::tick() {
   if (state_ == session_state::ended) return;
   if (now_ >= lost_at_) {
-    return end(error(errc::peer_lost, fmt::format("no session with {} ({})", peer_.name, last_failure_.message())));
+    return end(error(errc::peer_lost, fmt::format("no session with {} ({}: {})", peer_.name, last_failure_.where(),
+                                                  make_error_code(last_failure_.code()).message())));
   }
   if (now_ >= handshake_until_) {
     host_.drop_session();
@@ -67,7 +68,7 @@ void session::answer_hello() {
 
 void session::close(errc reason) {
   if (state_ == session_state::ended) return;
-  if (state_ == session_state::established) {
+  if (state_ == session_state::established || state_ == session_state::greeting) {
     host_.send({.type = wire::frame_type::goodbye, .code = static_cast<std::uint32_t>(reason)}, {});
   }
   state_ = session_state::ended;
@@ -75,8 +76,7 @@ void session::close(errc reason) {
 }
 
 void session::end(const error& why) {
-  state_ = session_state::ended;
-  end_probe(false);
+  close(why.code());
   host_.drop_session();
   host_.ended(why);
 }
@@ -98,9 +98,9 @@ void session::end_probe(bool lives) {
 }
 
 void session::send_hello(wire::frame_type type) {
-  body_.clear();
-  wire::encode(mine_, body_);
-  host_.send({.type = type}, body_);
+  std::vector<std::byte> body;
+  wire::encode(mine_, body);
+  host_.send({.type = type}, body);
 }
 
 void session::connected() {
@@ -149,7 +149,7 @@ void session::frame_arrived(const wire::frame_header& header, std::span<const st
     case wire::frame_type::hello_answer: return hello_answered(body);
     case wire::frame_type::refusal:
       return end(error(wire::reason_of(header.code, errc::protocol_error), "the peer refused the session"));
-    case wire::frame_type::goodbye: return peer_ended(wire::reason_of(header.code, errc::protocol_error));
+    case wire::frame_type::goodbye: return peer_ended(wire::reason_of(header.code, errc::closed));
     case wire::frame_type::ping: return host_.send({.type = wire::frame_type::pong}, {});
     case wire::frame_type::pong: return end_probe(true);
     case wire::frame_type::channel_wanted:
@@ -189,13 +189,12 @@ void session::want_channel(wire::place at) {
   // Whoever asks while it is open has heard of its end before this session has.
   if (channel.state == channel_state::open) channel.again = true;
   if (state_ == session_state::ended || channel.state != channel_state::closed) return;
+  channel.state = channel_state::waiting;
   if (!dials_) {
     // A wish that is lost with the session's connection is repeated by resumed(): the state remembers it.
-    channel.state = channel_state::waiting;
     if (state_ == session_state::established) send_channel_frame(wire::frame_type::channel_wanted, at, channel.epoch);
     return;
   }
-  channel.state = channel_state::waiting;
   channel.retry_at = channel.flaps == 0 ? now_ : deadline_after(now_, redial_pause(limits_, channel.flaps - 1));
   retry_channels();
 }
@@ -211,11 +210,11 @@ void session::channel_wanted(wire::place at, std::uint32_t lost) {
 }
 
 void session::retry_channels() {
+  // Without a session the peer may not know them any more: the redial decides first.
+  if (!dials_ || state_ != session_state::established) return;
   for (std::uint32_t i = 0; i < channels_.size(); ++i) {
     auto& channel = channels_[i];
     if (channel.state != channel_state::waiting || channel.retry_at > now_) continue;
-    // Without a session the peer may not know it any more: the redial decides first.
-    if (!dials_ || state_ != session_state::established) continue;
     channel.retry_at = time_point::max();
     channel.state = channel_state::dialling;
     channel.again = false;

@@ -127,7 +127,6 @@ private:
   time_point probe_until_ = time_point::max();
   error last_failure_;
   std::array<channel, wire::place_count> channels_; ///< by their index
-  std::vector<std::byte> body_;
 };
 
 } // namespace weft::links

@@ -47,6 +47,7 @@ file_store::file_store(std::string folder, system_calls& calls, byte_count low_s
 
 result<std::unique_ptr<file_store>> file_store::open(std::filesystem::path folder, system_calls& calls,
                                                      byte_count low_space) {
+  if (!folder.has_filename()) folder = folder.parent_path(); // "/store/", whose parent is not "/store"
   std::unique_ptr<file_store> store{new file_store(folder.string(), calls, low_space)};
   if (auto taken = store->take_folder(); !taken) return taken.error();
   if (auto made = store->make_folders(); !made) return made.error();

@@ -33,8 +33,7 @@ void server_core::stop() {
 }
 
 void server_core::link_ended() {
-  const std::lock_guard lock(disk_mutex_);
-  if (!stopped_) queue([](server_core& self) { self.drop_lost_puts(); });
+  std::ignore = try_queue([](server_core& self) { self.drop_lost_puts(); });
 }
 
 void server_core::arrived(const fabrics::call& begun, std::span<const std::byte> payload) {
@@ -122,8 +121,7 @@ void server_core::go_on(const fabrics::call& begun, const std::shared_ptr<verifi
 }
 
 void server_core::verification_ended() {
-  const std::lock_guard lock(disk_mutex_);
-  if (!stopped_) queue([](server_core& self) { self.verify_next(); });
+  std::ignore = try_queue([](server_core& self) { self.verify_next(); });
 }
 
 void server_core::remove(const fabrics::call& begun, const command& asked) {

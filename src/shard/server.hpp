@@ -45,6 +45,9 @@ private:
   /// Runs work(*this) on the pool; behind stop() it fails `begun`.
   template <class Work>
   void on_disk(const fabrics::call& begun, Work&& work);
+  /// False: stop() has begun, and nothing is queued.
+  template <class Work>
+  [[nodiscard]] bool try_queue(Work&& work);
   /// The same for who holds disk_mutex_ and has seen that stopped_ is not set.
   template <class Work>
   void queue(Work&& work);
@@ -119,11 +122,14 @@ namespace weft::shards {
 
 template <class Work>
 void server_core::on_disk(const fabrics::call& begun, Work&& work) {
-  {
-    const std::lock_guard lock(disk_mutex_);
-    if (!stopped_) return queue(std::forward<Work>(work));
-  }
-  begun.fail(server_is_closed()); // the pool has ended: its queue would keep this object
+  if (!try_queue(std::forward<Work>(work))) begun.fail(server_is_closed());
+}
+
+template <class Work>
+bool server_core::try_queue(Work&& work) {
+  const std::lock_guard lock(disk_mutex_);
+  if (!stopped_) queue(std::forward<Work>(work));
+  return !stopped_; // the pool has ended then: its queue would keep this object
 }
 
 template <class Work>

@@ -89,6 +89,9 @@ ordered_json show(const fabrics::fabric_core& on) {
   return {{"name", on.name()},
           {"pid", ::getpid()},
           {"lanes", std::move(lanes)},
+          {"refused", counted.refused},
+          {"broken_links", counted.broken_links},
+          {"tcp_fallbacks", counted.tcp_fallbacks},
           {"realtime_demoted", counted.realtime_demoted},
           {"realtime_pickup", lag_json(counted.realtime_pickup)},
           {"rails", std::move(rails)}};

@@ -13,6 +13,16 @@ constexpr std::uint32_t refused_bit = 0x80000000;
 
 } // namespace
 
+std::string printable(std::string text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto letter = static_cast<unsigned char>(text[i]);
+    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if (letter == 0xc2 && next >= 0x80 && next < 0xa0) text[i] = text[i + 1] = '?';
+    if (letter < 0x20 || letter == 0x7f) text[i] = '?';
+  }
+  return text;
+}
+
 void encode(const hello& value, std::vector<std::byte>& out) {
   writer(out)
       .text(value.name)
@@ -52,8 +62,7 @@ result<hello> decode_hello(std::span<const std::byte> body) {
     }
   }
   // A later version may append fields: what follows is not an error.
-  const bool printable = std::ranges::none_of(value.name, is_control);
-  if (!in.ok() || value.name.empty() || !printable) return malformed("hello");
+  if (!in.ok() || value.name.empty() || printable(value.name) != value.name) return malformed("hello");
   return value;
 }
 

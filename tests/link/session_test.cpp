@@ -271,6 +271,8 @@ TEST_CASE("a peer that requires what this end does not know is no peer") {
   end.answer(20, 1);
   CHECK(end.host.end.value() == errc::version_mismatch);
   CHECK(end.host.links == 0);
+  REQUIRE(end.host.sent.back().type == wire::frame_type::goodbye); // the peer is linked already
+  CHECK(end.host.sent.back().code == static_cast<std::uint32_t>(errc::version_mismatch));
 }
 
 TEST_CASE("a session closed while it was lost needs no more time") {
@@ -285,6 +287,8 @@ TEST_CASE("a frame that has no place on a session ends it") {
   accepter end;
   end.control.frame_arrived({.type = wire::frame_type::grant}, {});
   CHECK(end.host.end.value() == errc::protocol_error);
+  REQUIRE(end.host.sent.back().type == wire::frame_type::goodbye); // else its peer would redial, and hear of a restart
+  CHECK(end.host.sent.back().code == static_cast<std::uint32_t>(errc::protocol_error));
 }
 
 TEST_CASE("a ping is answered") {

@@ -109,6 +109,42 @@ void fake_network::tell_of_device(std::size_t rail, ibv_event_type what) {
   devices_[rail]->signal.raise();
 }
 
+bool fake_network::is_refused(std::size_t rail, std::span<const std::byte> greeting) {
+  const auto& by = table();
+  event_queue answers;
+  identity stranger;
+  stranger.queue = &answers;
+  stranger.on = devices_[rail].get();
+  {
+    const std::lock_guard lock(lock_);
+    for (const auto* each : identities_) {
+      if (each->listening && each->on == stranger.on) stranger.port = each->port;
+    }
+  }
+  rdma_conn_param terms{};
+  terms.private_data = greeting.data();
+  terms.private_data_len = static_cast<std::uint8_t>(greeting.size());
+  if (by.connect(&stranger, &terms) != 0) return false;
+  rdma_cm_event* answer = nullptr;
+  while (by.get_cm_event(&answers, &answer) != 0) std::this_thread::yield();
+  const bool refused = answer->event == RDMA_CM_EVENT_REJECTED;
+  by.ack_cm_event(answer);
+  const std::lock_guard lock(lock_);
+  if (stranger.other != nullptr) stranger.other->other = nullptr;
+  return refused;
+}
+
+std::vector<fake_network::attributes> fake_network::connected() const {
+  const std::lock_guard lock(lock_);
+  std::vector<attributes> all;
+  for (const auto& [number, each] : pairs_) {
+    const auto other = pairs_.find(each->peer);
+    if (each->state != IBV_QPS_RTS || other == pairs_.end()) continue;
+    all.push_back({each->to_receive, each->to_send, other->second->to_receive});
+  }
+  return all;
+}
+
 std::string fake_network::complaints() const {
   const std::lock_guard lock(lock_);
   return complaints_;

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -64,10 +65,21 @@ public:
   /// The rail's devices make no more queue pairs.
   void refuse_pairs(std::size_t rail, int code);
 
+  /// Connects to the first who listens on the rail, with this private data, and waits for the answer. True: refused.
+  [[nodiscard]] bool is_refused(std::size_t rail, std::span<const std::byte> greeting);
+
   // What it saw.
   /// Requests carried out on a rail.
   [[nodiscard]] std::uint64_t requests(std::size_t rail) const;
   [[nodiscard]] std::size_t pairs() const;
+  /// What a queue pair was brought to RTR and to RTS with, and that at its other end.
+  struct attributes {
+    ibv_qp_attr to_receive;
+    ibv_qp_attr to_send;
+    ibv_qp_attr peer_to_receive;
+  };
+  /// Of all that are in RTS, of both ends.
+  [[nodiscard]] std::vector<attributes> connected() const;
   [[nodiscard]] std::size_t regions() const;
   [[nodiscard]] std::size_t attempts(std::size_t rail) const;
   /// That are bound to an address and take connections.

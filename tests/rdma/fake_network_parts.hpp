@@ -112,6 +112,8 @@ struct fake_network::pair : ibv_qp {
   std::uint32_t posted = 0;
   std::uint32_t retired = 0; ///< as the owner of the queue knows
   bool busy = false;
+  ibv_qp_attr to_receive{}; ///< what it was brought to RTR with
+  ibv_qp_attr to_send{};    ///< and to RTS
 };
 
 struct fake_network::notice : rdma_cm_event {

@@ -203,6 +203,8 @@ void fake_network::add_verbs_calls(path::verbs::calls& made) {
       current_->break_down(changed);
     } else {
       changed.state = attributes->qp_state;
+      if (changed.state == IBV_QPS_RTR) changed.to_receive = *attributes;
+      if (changed.state == IBV_QPS_RTS) changed.to_send = *attributes;
     }
     return 0;
   };

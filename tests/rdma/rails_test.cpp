@@ -1,5 +1,6 @@
 // What whole fabrics make of rails that fail, over a network in this process.
 #include "conformance/shard_folder.hpp"
+#include "path/verbs/connect.hpp"
 #include "rdma/pair_of_fabrics.hpp"
 
 #include <weft/shard_client.hpp>
@@ -7,6 +8,7 @@
 
 #include <array>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -48,6 +50,64 @@ TEST_CASE("whatever a work request ends with, the transfer ends well, and what h
       both.here = {}, both.there = {}, both.target = {};
     }
   }
+}
+
+TEST_CASE("queue pairs have the attributes of the tunables, and those of one lane the same at both ends") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both({{"transport", "verbs"},
+                        {"verbs.mtu", "1KiB"},
+                        {"verbs.ack_timeout", "100ms"},
+                        {"verbs.retries", "5"},
+                        {"verbs.rnr_retries", "4"},
+                        {"verbs.rnr_timer", "14"},
+                        {"lane.standard.dscp", "10"}});
+  both.connect();
+  CHECK(both.write() == error_code());
+  CHECK(text_of(soon(both.link.request(bytes_of("hello"), {}, asio::use_future)).payload) == "hello");
+  const auto pairs = network.connected();
+  REQUIRE(pairs.size() >= 2 * 3);
+  std::set<int> marks;
+  for (const auto& [receiving, sending, peer] : pairs) {
+    CHECK(receiving.path_mtu == IBV_MTU_1024);
+    CHECK(receiving.min_rnr_timer == 14);
+    CHECK(sending.timeout == 15); // 4.096 us * 2^15 is 134 ms, half of it too little
+    CHECK(sending.retry_cnt == 5);
+    CHECK(sending.rnr_retry == 4);
+    CHECK(sending.max_rd_atomic == 16);
+    CHECK(sending.max_rd_atomic == peer.max_dest_rd_atomic);
+    CHECK(receiving.ah_attr.grh.traffic_class == peer.ah_attr.grh.traffic_class);
+    CHECK(receiving.ah_attr.sl == receiving.ah_attr.grh.traffic_class >> 5);
+    marks.insert(receiving.ah_attr.grh.traffic_class >> 2);
+  }
+  CHECK(marks == std::set{46, 10, 8});
+  both.here = {}, both.there = {}, both.target = {};
+}
+
+TEST_CASE("a connection of something else, or of another version, is refused, counted and harms nobody") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both(over_verbs);
+  both.connect();
+  path::verbs::greeting said{.session = random_id(), .at = lane::bulk, .epoch = 1};
+  said.credits = path::verbs::queues::least_credits;
+  const auto whole = path::verbs::encode(said);
+  std::vector<std::vector<std::byte>> greetings = {{}, {}, {whole.begin(), whole.begin() + 20}};
+  std::ranges::copy(bytes_of("NVMe"), std::back_inserter(greetings[1]));
+  auto& newer = greetings.emplace_back(whole.begin(), whole.end());
+  newer[4] = std::byte{2};
+  greetings.emplace_back(whole.begin(), whole.end()); // of no session
+  for (std::size_t i = 0; i < greetings.size(); ++i) {
+    CHECK(network.is_refused(0, greetings[i]));
+    CHECK(both.server->snapshot().refused == i + 1);
+  }
+  CHECK(both.logged("a connection of something else"));
+  CHECK(both.logged("version 2 of the greeting"));
+  CHECK(both.logged("malformed greeting"));
+  CHECK(both.logged("there is none"));
+  CHECK(both.write() == error_code());
+  CHECK(both.arrived());
+  both.here = {}, both.there = {}, both.target = {};
 }
 
 TEST_CASE("the bulk lane goes over as many queue pairs as it is told, on both rails at once") {
@@ -136,6 +196,7 @@ TEST_CASE("with no rail left tcp carries, and why is said") {
     CHECK(both.write() == error_code());
     CHECK(both.arrived());
     CHECK(both.logged("no RDMA path, tcp is used: "));
+    CHECK(both.client->snapshot().tcp_fallbacks == 1);
     both.here = {}, both.there = {}, both.target = {};
   }
 }

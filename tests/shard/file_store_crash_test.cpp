@@ -99,6 +99,25 @@ TEST_CASE_FIXTURE(crash_fixture, "whatever a crash loses or reorders, one versio
   CHECK(broken(none_missing) == 0);
 }
 
+TEST_CASE("a new store survives a crash with the first shard in it, however its folder was written") {
+  for (const auto* folder : {"/store", "/store/"}) {
+    CAPTURE(folder);
+    crash_disk disk;
+    disk.start_record();
+    const auto data = random_bytes(100, 1);
+    {
+      const auto store = file_store::open(folder, disk).value();
+      auto begun = store->begin_put("a", {1, 1}, data.size()).value();
+      REQUIRE(begun->write(0, data, block_crcs(data)));
+      REQUIRE(begun->commit());
+    }
+    const auto after = disk.crashed(disk.steps(), none_missing, [](std::size_t) { return false; });
+    const auto again = file_store::open("/store", *after);
+    REQUIRE(again);
+    CHECK((*again)->stat("a").has_value());
+  }
+}
+
 TEST_CASE_FIXTURE(crash_fixture, "no fsync can be left out") {
   const auto syncs = disk.syncs();
   CHECK(syncs.size() == 9); // four for each put, one for the removal

@@ -83,8 +83,11 @@ void print_lanes(const json& answer) {
                lane.value("weight", std::string{"-"}), rate_text(lane, "reservation"), rate_text(lane, "limit"),
                lane.at("bytes_delivered").get<std::uint64_t>(), lane.at("bytes_received").get<std::uint64_t>());
   }
-  if (const auto demoted = answer.at("realtime_demoted").get<std::uint64_t>(); demoted > 0) {
-    fmt::print("realtime beyond its limit: {} operations went over standard\n", demoted);
+  for (const auto& [key, text] : {std::pair{"refused", "connections refused"},
+                                  {"broken_links", "links ended by a peer that broke the protocol"},
+                                  {"tcp_fallbacks", "links over TCP in place of RDMA"},
+                                  {"realtime_demoted", "realtime operations beyond their limit, over standard"}}) {
+    if (const auto count = answer.at(key).get<std::uint64_t>(); count > 0) fmt::print("{}: {}\n", text, count);
   }
   print_lag("realtime operations of other threads were picked up", answer.at("realtime_pickup"));
   for (const auto& rail : answer.at("rails")) print_rail(rail);

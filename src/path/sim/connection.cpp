@@ -250,7 +250,7 @@ void end::transmitted(std::uint64_t part) {
   if (one_sided && front.tells && front.done == front.length) tell_landed(last_arrival_ - in_.world.time.now());
   if (front.done == front.length) {
     if (front.ends && one_sided) send({.what = parcel::kind::record, .head = front.head, .bytes = {}});
-    if (front.slice && !front.source.empty()) {
+    if (front.slice) {
       // A stream knows at once; a queue pair hears from the other side, perhaps after the peer's answer.
       const auto wait = one_sided ? in_.terms.delay + some_of(in_.world.random, 3 * in_.terms.delay) : duration::zero();
       later(wait, [this, transfer = front.transfer, source = std::move(front.source)] {

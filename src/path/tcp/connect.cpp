@@ -74,7 +74,9 @@ struct attempt : std::enable_shared_from_this<attempt> {
     const auto known = to_errc(code);
     const bool named = known == errc::connect_refused || known == errc::unreachable || known == errc::too_many_files ||
                        known == errc::address_unavailable;
-    finish(error(named ? known : otherwise, fmt::format("{}: {}", target, code.message())));
+    // The error's own text says as much as the system's.
+    const bool said = known == errc::connect_refused;
+    finish(error(named ? known : otherwise, said ? target : fmt::format("{}: {}", target, code.message())));
     return true;
   }
 

@@ -459,6 +459,7 @@ void connector::requested(arrival&& event) {
   connection_id id(event.id, {&by_});
   const auto said = decode_greeting(event.data);
   if (!said || !on_asked_) {
+    ++refused_;
     log_.info("refused a queue pair: {}", said ? "nobody listens" : said.error().message());
     by_.reject(event.id, nullptr, 0);
     return;

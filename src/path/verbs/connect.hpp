@@ -78,6 +78,9 @@ public:
   /// As channel::disposer, for a channel on `thread`.
   void dispose(std::unique_ptr<endpoint> used, boost::asio::any_io_executor thread, std::function<void()> done);
 
+  /// How many that asked for a queue pair were no peers, from any thread.
+  [[nodiscard]] std::uint64_t refused() const noexcept { return refused_; }
+
   /// Ends the thread: no event follows. Not from the thread itself.
   void stop();
 
@@ -128,6 +131,7 @@ private:
   };
   std::vector<device_events> devices_;
   std::vector<connection_id> listeners_;
+  std::atomic<std::uint64_t> refused_ = 0;
   asked on_asked_;
   std::unordered_map<rdma_cm_id*, std::shared_ptr<attempt>> attempts_; ///< that have begun
   std::deque<std::shared_ptr<attempt>> waiting_;                       ///< for their turn to dial
