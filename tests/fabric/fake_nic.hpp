@@ -69,6 +69,7 @@ public:
   void deliver(fake_pair& at, std::span<const std::byte> bytes, std::uint32_t credits, ibv_wc_opcode as = IBV_WC_RECV,
                unsigned flags = IBV_WC_WITH_IMM) {
     REQUIRE(!receives.empty());
+    ++arrived;
     const auto slot = receives.front();
     receives.pop_front();
     std::copy(bytes.begin(), bytes.end(), slot.place);
@@ -103,7 +104,8 @@ public:
   std::vector<std::unique_ptr<ibv_mr>> regions;
   int capacity = 0; ///< of the completion queue
   int post_fails_with = 0;
-  bool overflown = false; ///< a queue was given more than it holds
+  std::uint32_t arrived = 0; ///< messages
+  bool overflown = false;    ///< a queue was given more than it holds
 
 private:
   static ibv_wc completion(const fake_pair& of, std::uint64_t number, ibv_wc_status status) {
