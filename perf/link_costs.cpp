@@ -1,9 +1,11 @@
-// What links and long lists cost, as one JSON document: `link-costs idle|busy|pieces ADDRESS [COUNT]` against
-// `fabric-bench serve`. Used by perf/costs.
+// What links, long lists and a frozen server cost, as one JSON document: `link-costs idle|busy|pieces ADDRESS [COUNT]`
+// and `link-costs frozen ADDRESS PID` against `fabric-bench serve`. Used by perf/costs.
 #include <weft/fabric.hpp>
 
 #include <boost/asio/use_future.hpp>
 #include <fmt/format.h>
+
+#include <signal.h>
 
 #include <algorithm>
 #include <atomic>
@@ -172,14 +174,49 @@ void pieces(weft::fabric& from, const std::string& address, std::size_t count) {
   fmt::print("{{\"indexed_ms\": {:.3f}, \"strided_ms\": {:.3f}}}\n", median(indexed_ms), median(strided_ms));
 }
 
+/// The server is stopped in the middle of a write and a read: how long after their deadline these end, in milliseconds.
+void frozen(weft::fabric& from, const std::string& address, pid_t server) {
+  constexpr auto deadline = 300ms;
+  auto link = open_links(from, address, 1)[0];
+  const auto remote = link.open("bench", use_future).get();
+  const auto here = from.allocate(weft::byte_count{remote.size}).value();
+  const auto there = from.allocate(weft::byte_count{remote.size}).value();
+  std::vector<double> late;
+  for (int round = 0; round < 10; ++round) {
+    std::promise<void> ends[2];
+    const auto begun = clock_type::now();
+    std::atomic<double> took[2] = {0, 0};
+    const auto end = [&](int which) {
+      return [&, which](weft::error_code code, const weft::transfer_result&) {
+        if (code == weft::errc::deadline_exceeded) took[which] = seconds_since(begun);
+        ends[which].set_value();
+      };
+    };
+    link.write(here, remote.sub(0, here.size()), {.deadline = deadline}, end(0));
+    link.read(remote.sub(0, there.size()), there, {.deadline = deadline}, end(1));
+    std::this_thread::sleep_for(2ms);
+    ::kill(server, SIGSTOP);
+    for (auto& each : ends) each.get_future().wait();
+    ::kill(server, SIGCONT);
+    for (const auto& each : took) {
+      if (each > 0) late.push_back(1000 * (each - std::chrono::duration<double>(deadline).count()));
+    }
+    link.request({}, {.deadline = 10s}, use_future).get();
+  }
+  if (late.empty()) std::abort(); // all was over before the server was stopped
+  fmt::print("{{\"median_ms\": {:.3f}, \"most_ms\": {:.3f}, \"count\": {}}}\n", median(late),
+             *std::max_element(late.begin(), late.end()), late.size());
+}
+
 } // namespace
 
 int main(int argument_count, char** arguments) {
   if (argument_count < 3) return 2;
   const std::string what = arguments[1];
-  const auto count = argument_count > 3 ? std::stoul(arguments[3]) : 1;
+  const auto count = argument_count > 3 ? std::stoul(arguments[3]) : 1; // or a process
   weft::fabric here{weft::config::load({}).value()};
   if (what == "idle") idle(here, arguments[2], count);
   if (what == "busy") busy(here, arguments[2], count);
   if (what == "pieces") pieces(here, arguments[2], count);
+  if (what == "frozen") frozen(here, arguments[2], static_cast<pid_t>(count));
 }
