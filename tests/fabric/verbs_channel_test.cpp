@@ -183,6 +183,19 @@ TEST_CASE("a slice is written to where its grant says, and its record follows be
   CHECK(records.bytes == expected);
 }
 
+TEST_CASE("a message that fits a request goes in it, a longer one from registered memory") {
+  rig with;
+  with.open();
+  for (const std::size_t length : {0, 20, 200}) {
+    const auto body = counting(length);
+    CHECK(with.channel->post_message(message(1, length), body));
+    with.channel->flush();
+    const auto& sent = with.pair->posted.back();
+    CHECK(((sent.request.send_flags & IBV_SEND_INLINE) != 0) == (wire::header_size + length <= 100));
+    CHECK(sent.bytes.size() == wire::header_size + length);
+  }
+}
+
 TEST_CASE("a slice over two places of the grant takes a write for each") {
   rig with;
   with.open();

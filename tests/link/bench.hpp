@@ -39,7 +39,7 @@ struct fake_channel final : path::channel {
     parts.push_back({header, part});
   }
   [[nodiscard]] bool close() override { return true; }
-  void flush() override {}
+  void flush() override { ++flushes; }
 
   [[nodiscard]] std::vector<wire::frame_header> of(frame_type type) const {
     std::vector<wire::frame_header> found;
@@ -51,6 +51,7 @@ struct fake_channel final : path::channel {
   std::uint32_t epoch_ = 1;
   bool one_sided = false;
   bool full = false; ///< for messages
+  int flushes = 0;
   std::vector<wire::frame_header> messages;
   std::vector<std::vector<std::byte>> bodies;
   std::vector<wire::frame_header> slices;

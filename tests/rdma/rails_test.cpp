@@ -7,6 +7,7 @@
 #include <weft/shard_server.hpp>
 
 #include <array>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -347,6 +348,39 @@ TEST_CASE("a host's rails are listed with what they have, and why one is not use
   CHECK(host.rails[1].gids[0].address == "10.77.1.1");
   CHECK(host.rails[1].gids[0].type == "RoCE v2");
   CHECK(host.rails[1].gids[0].why_not == "");
+}
+
+TEST_CASE("whoever dials a peer that answers does not wait for all that dial one that does not") {
+  fake_network network;
+  const clean_end then{network};
+  network.deafen(0);
+  tunables limits;
+  limits.verbs_connects_max = 1;
+  const logger silent;
+  const auto& by = path::verbs::calls_in_use();
+  const auto rails = path::verbs::rail_set::find(by);
+  boost::asio::io_context lane_thread;
+  std::map<std::size_t, std::shared_ptr<path::verbs::queues>> shared;
+  const path::verbs::connector::queues_on queues_of = [&](const path::verbs::rail& on, std::uint32_t sends) {
+    auto& one = shared[on.index];
+    if (!one) one = path::verbs::queues::open(on, lane_thread.get_executor(), limits).value();
+    CHECK(one->reserve(sends));
+    return result<std::shared_ptr<path::verbs::queues>>(one);
+  };
+  const auto dialler = path::verbs::connector::open(by, rails, limits, silent, "test").value();
+  const auto dial = [&](std::uint8_t rail, std::promise<error>& told) {
+    const boost::asio::ip::tcp::endpoint nobody(rails.rails()[rail].addresses.front(), 1);
+    path::verbs::greeting said{.session = random_id(), .at = lane::bulk, .epoch = 1};
+    said.credits = path::verbs::queues::least_credits;
+    dialler->dial({rail, nobody}, said, 20s, queues_of, [&told](const error& why, auto&&) { told.set_value(why); });
+  };
+  std::array<std::promise<error>, 10> dead;
+  std::promise<error> living;
+  for (auto& each : dead) dial(0, each);
+  dial(1, living);
+  CHECK(soon(living.get_future()).where().find("refused") != std::string::npos); // nobody listens there
+  CHECK(network.attempts(0) <= 2);
+  dialler->stop();
 }
 
 TEST_CASE("240 links that open at once all work") {

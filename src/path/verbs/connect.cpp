@@ -291,9 +291,16 @@ void connector::dial(const listening_rail& to, greeting said, duration limit, qu
 }
 
 void connector::admit() {
+  const auto begun_to = [this](const auto& each) {
+    const auto found = begun_to_.find(each->to.at.address());
+    return found == begun_to_.end() ? 0 : found->second;
+  };
   while (dialling_ < limits_.verbs_connects_max && !waiting_.empty()) {
-    const auto next = waiting_.front();
-    waiting_.pop_front();
+    // To where the fewest are under way, in their order: nobody waits for all that would speak to a dead peer.
+    const auto first = std::ranges::min_element(waiting_, {}, begun_to);
+    const auto next = *first;
+    waiting_.erase(first);
+    ++begun_to_[next->to.at.address()];
     ++dialling_;
     next->counts = true;
     next->timer.expires_after(next->limit);
@@ -320,6 +327,7 @@ void connector::finish(const std::shared_ptr<attempt>& of, const error& failure)
   of->timer.cancel();
   of->turn.cancel();
   if (std::exchange(of->counts, false)) --dialling_;
+  if (const auto to = of->to.at.address(); --begun_to_[to] == 0) begun_to_.erase(to);
   const auto done = std::exchange(of->done, nullptr);
   if (of->id) attempts_.erase(of->id.get());
   if (failure.code() != errc{}) {

@@ -15,6 +15,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <thread>
 #include <unordered_map>
@@ -135,6 +136,7 @@ private:
   asked on_asked_;
   std::unordered_map<rdma_cm_id*, std::shared_ptr<attempt>> attempts_; ///< that have begun
   std::deque<std::shared_ptr<attempt>> waiting_;                       ///< for their turn to dial
+  std::map<boost::asio::ip::address, std::uint32_t> begun_to_;         ///< attempts that have not ended
   std::uint32_t dialling_ = 0;
   struct live {
     endpoint* which;
