@@ -96,7 +96,7 @@ struct metrics {
   std::uint64_t forced_fences = 0;
   std::uint64_t collateral = 0; ///< transfers that resumed because a channel was closed for another's sake
   std::uint64_t operations_failed = 0;
-  std::uint64_t refused = 0;          ///< connections and queue pairs that became part of no link; why is logged
+  std::uint64_t refused = 0;          ///< sessions, and connections and queue pairs of no link; why is logged
   std::uint64_t broken_links = 0;     ///< ended because the peer broke the protocol
   std::uint64_t tcp_fallbacks = 0;    ///< links over TCP though an end of them has RDMA rails; why is logged
   std::uint64_t realtime_demoted = 0; ///< operations of this end beyond lane.realtime.limit: they went over standard

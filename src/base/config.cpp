@@ -4,6 +4,7 @@
 
 #include "base/config_file.hpp"
 #include "base/nearest.hpp"
+#include "base/printable.hpp"
 #include "base/tunables.hpp"
 
 #include <fmt/format.h>
@@ -34,8 +35,8 @@ constexpr std::size_t longest_thread_name = 6;
 
 result<void> check_peer_name(std::string_view text) {
   constexpr std::size_t longest = 255;
-  const auto odd = [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; };
-  if (text.size() <= longest && std::none_of(text.begin(), text.end(), odd)) return {};
+  const bool spaces = text.find(' ') != text.npos;
+  if (text.size() <= longest && !spaces && printable(std::string(text)) == text) return {};
   return error{errc::invalid_config, "peer.name: at most 255 bytes are allowed, without spaces and control characters"};
 }
 

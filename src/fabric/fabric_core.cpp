@@ -126,6 +126,11 @@ void fabric_core::refused(const std::string& what) {
   log_.info("refused {}", what);
 }
 
+void fabric_core::refuse(asio::ip::tcp::socket socket, errc why, std::string_view what) {
+  refused(fmt::format("{}: {}", what, weft::name(why)));
+  path::tcp::refuse(std::move(socket), why);
+}
+
 /// On the thread that sets up queue pairs.
 void fabric_core::queue_pair_asked(std::shared_ptr<path::verbs::connector::request> request) {
   std::shared_ptr<link_core> link;
@@ -154,8 +159,7 @@ void fabric_core::accept_next() {
     }
     self->accept_next();
     if (self->greeting_ >= self->limits_.handshakes_max) {
-      self->refused(fmt::format("a connection: {} others have not said who they are", self->greeting_));
-      return path::tcp::refuse(std::move(socket), errc::limit_exceeded);
+      return self->refuse(std::move(socket), errc::limit_exceeded, "a connection before it said who it is");
     }
     path::tcp::set_options(socket, self->limits_);
     ++self->greeting_;
@@ -185,22 +189,22 @@ void fabric_core::greeted(const error& failure, asio::ip::tcp::socket socket, co
 }
 
 void fabric_core::session_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
-  const auto refuse = [this, &socket](errc code) {
-    refused(fmt::format("a session: {}", weft::name(code)));
-    path::tcp::refuse(std::move(socket), code);
-  };
   auto peer = wire::decode_hello(body);
-  if (!peer) return refuse(errc::protocol_error);
-  if (peer->required != 0) return refuse(errc::version_mismatch); // no feature bit is known yet
+  if (!peer) return refuse(std::move(socket), errc::protocol_error, "a session");
+  const auto what = fmt::format("a session of '{}'", peer->name);
+  if (peer->required != 0)
+    return refuse(std::move(socket), errc::version_mismatch, what); // no feature bit is known yet
   std::shared_ptr<link_core> resumed;
+  bool closing = false;
   {
     const std::lock_guard lock(mutex_);
-    if (closing_) return refuse(errc::peer_closed);
+    closing = closing_;
     if (const auto found = accepted_.find(peer->session); found != accepted_.end()) resumed = found->second;
   }
+  if (closing) return refuse(std::move(socket), errc::peer_closed, what);
   if (resumed) return resumed->accept(std::move(socket), *peer);
-  if (peer->session_epoch > 1)
-    return refuse(errc::peer_restarted); // a session of an earlier incarnation of this process
+  // Else a session of an earlier incarnation of this process.
+  if (peer->session_epoch > 1) return refuse(std::move(socket), errc::peer_restarted, what);
   const std::shared_ptr<link_core> link(new link_core(shared_from_this(), greeting(), *peer), delete_unless_forked());
   auto waiting = std::make_shared<asio::ip::tcp::socket>(std::move(socket));
   ++greeting_;
@@ -223,8 +227,7 @@ void fabric_core::admit(asio::ip::tcp::socket socket, const std::shared_ptr<link
     }
   }
   if (refusal == errc{}) return link->accept(std::move(socket), peer);
-  refused(fmt::format("a session of '{}': {}", peer.name, weft::name(refusal)));
-  path::tcp::refuse(std::move(socket), refusal);
+  refuse(std::move(socket), refusal, fmt::format("a session of '{}'", peer.name));
 }
 
 void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const std::byte> body) {
@@ -234,11 +237,7 @@ void fabric_core::channel_greeted(asio::ip::tcp::socket socket, std::span<const 
     const std::lock_guard lock(mutex_);
     if (const auto found = accepted_.find(hello->session); found != accepted_.end()) link = found->second;
   }
-  if (!link) {
-    const auto why = hello ? errc::peer_restarted : errc::protocol_error;
-    refused(fmt::format("a channel: {}", weft::name(why)));
-    return path::tcp::refuse(std::move(socket), why);
-  }
+  if (!link) return refuse(std::move(socket), hello ? errc::peer_restarted : errc::protocol_error, "a channel");
   link->accept_channel(std::move(socket), *hello);
 }
 

@@ -104,6 +104,8 @@ private:
   [[nodiscard]] result<void> listen(const std::string& at);
   [[nodiscard]] result<void> open_rails(const std::string& thread_names, bool listens);
   void refused(const std::string& what);
+  /// Tells the peer, the log and the counter. Not with mutex_ held: a log's sink may ask the fabric.
+  void refuse(boost::asio::ip::tcp::socket socket, errc why, std::string_view what);
   void queue_pair_asked(std::shared_ptr<path::verbs::connector::request> request);
   void accept_next();
   void greeted(const error& failure, boost::asio::ip::tcp::socket socket, const wire::frame_header& header,

@@ -299,7 +299,7 @@ void link_core::end_link(errc told, const error& why) {
 void link_core::ended(const error& why) {
   if (!alive()) return;
   fabric_->log().info("link with {} ended: {}", peer(), why.message());
-  if (why.code() == errc::protocol_error) fabric_->link_broken();
+  if (why.code() == errc::protocol_error && !peer().empty()) fabric_->link_broken(); // one that was linked
   finish(why);
 }
 

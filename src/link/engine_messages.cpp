@@ -1,5 +1,6 @@
 // Numbered messages: posting them, checking what arrives, and what each does.
 #include "base/crc32c.hpp"
+#include "base/printable.hpp"
 #include "link/engine.hpp"
 
 #include <fmt/format.h>
@@ -240,7 +241,7 @@ void engine::response_arrived(const wire::frame_header& header, std::span<const 
   auto* op = find(header.transfer);
   if (op == nullptr || !op->ours || op->answered) return;
   wire::reader in(body);
-  auto where = wire::printable(in.text(wire::longest_where));
+  auto where = printable(in.text(wire::longest_where));
   if (!in.ok()) return broken("malformed response");
   const auto payload = in.rest();
   op->answered = true;

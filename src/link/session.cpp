@@ -35,7 +35,7 @@ void session::tick() {
                                                   make_error_code(last_failure_.code()).message())));
   }
   if (now_ >= handshake_until_) {
-    host_.drop_session();
+    if (was_linked_) host_.drop_session(); // else its end does, behind a goodbye
     return session_lost(error(errc::peer_unresponsive, "no answer to the handshake"));
   }
   if (now_ >= probe_until_) end_probe(false);

@@ -49,15 +49,17 @@ result<std::unique_ptr<file_store>> file_store::open(std::filesystem::path folde
                                                      byte_count low_space) {
   if (!folder.has_filename()) folder = folder.parent_path(); // "/store/", whose parent is not "/store"
   std::unique_ptr<file_store> store{new file_store(folder.string(), calls, low_space)};
-  if (auto taken = store->take_folder(); !taken) return taken.error();
-  if (auto made = store->make_folders(); !made) return made.error();
+  const auto is_new = store->take_folder();
+  if (!is_new) return is_new.error();
+  if (auto made = store->make_folders(*is_new); !made) return made.error();
   const auto current = store->load_catalogue();
   if (!current) return current.error();
   store->remove_orphans(*current);
   return store;
 }
 
-result<void> file_store::take_folder() {
+/// Whether it is new.
+result<bool> file_store::take_folder() {
   const int made = calls_.mkdir(folder_);
   if (made < 0 && made != -EEXIST) return unusable(made, "mkdir", subject_);
   const std::string path = fmt::format("{}/{}", folder_, mark_name);
@@ -66,7 +68,7 @@ result<void> file_store::take_folder() {
   bool writable = true;
   int descriptor = open_mark(O_RDWR);
   if (descriptor == -ENOENT) {
-    if (auto empty = check_empty(calls_, folder_, subject_); !empty) return empty;
+    if (auto empty = check_empty(calls_, folder_, subject_); !empty) return empty.error();
     descriptor = open_mark(O_RDWR | O_CREAT);
   } else if (descriptor == -EROFS || descriptor == -EACCES) {
     writable = false;
@@ -83,28 +85,24 @@ result<void> file_store::take_folder() {
   return check_mark(writable);
 }
 
-result<void> file_store::check_mark(bool writable) {
+/// Whether it is empty: the store is new, or whoever made it did not get far.
+result<bool> file_store::check_mark(bool writable) {
   std::array<std::byte, mark_text.size() + 1> buffer{};
   const auto length = mark_.read_some(0, buffer, subject_);
   if (!length) return length.error();
-  // Empty: new, or left by a crash between making and filling it.
-  if (*length == 0 && writable) {
-    if (auto written = mark_.write(0, std::as_bytes(std::span(mark_text)), subject_); !written) return written;
-    return mark_.sync(subject_);
-  }
-  if (std::string_view{reinterpret_cast<const char*>(buffer.data()), *length} == mark_text) return {};
+  if (*length == 0 && writable) return true;
+  if (std::string_view{reinterpret_cast<const char*>(buffer.data()), *length} == mark_text) return false;
   return error{errc::bad_manifest, fmt::format("{}: {} is of an unknown format", subject_, mark_name)};
 }
 
-result<void> file_store::make_folders() {
-  bool changed = false;
+/// The text of the mark says that all of it is on the disk.
+result<void> file_store::make_folders(bool is_new) {
   for (const char* name : {"/incoming", "/data", "/manifests"}) {
     const int made = calls_.mkdir(folder_ + name);
     if (made < 0 && made != -EEXIST) return storage_failure(made, std::string{"mkdir "} + name, subject_);
-    changed = changed || made == 0;
   }
   constexpr int flags = O_RDONLY | O_DIRECTORY;
-  if (changed) {
+  if (is_new) {
     // The folder itself may be as new as what it holds.
     const auto parent = std::filesystem::path{folder_}.parent_path().string();
     for (const std::string& path : {folder_, parent.empty() ? std::string{"."} : parent}) {
@@ -112,6 +110,8 @@ result<void> file_store::make_folders() {
       if (!opened) return opened.error();
       if (auto synced = opened->sync(subject_); !synced) return synced;
     }
+    if (auto written = mark_.write(0, std::as_bytes(std::span(mark_text)), subject_); !written) return written;
+    if (auto synced = mark_.sync(subject_); !synced) return synced;
   }
   auto data = file::open(calls_, folder_ + "/data", flags, subject_);
   if (!data) return data.error();

@@ -82,9 +82,9 @@ private:
 
   // file_store.cpp: taking over the folder
   using data_names = std::set<std::string, std::less<>>;
-  [[nodiscard]] result<void> take_folder();
-  [[nodiscard]] result<void> check_mark(bool writable);
-  [[nodiscard]] result<void> make_folders();
+  [[nodiscard]] result<bool> take_folder();
+  [[nodiscard]] result<bool> check_mark(bool writable);
+  [[nodiscard]] result<void> make_folders(bool is_new);
   [[nodiscard]] result<data_names> load_catalogue();
   [[nodiscard]] result<std::optional<std::string>> load_one(std::string_view file_name);
   void remove_orphans(const data_names& current);

@@ -31,10 +31,6 @@ inline constexpr std::size_t most_rail_addresses = 64;
 /// Of the first frame's body, a hello or a channel's; twice what they need now, for fields that come later.
 inline constexpr std::size_t largest_greeting = 4096;
 
-/// Puts '?' in place of each byte of what a terminal would obey, as 8-bit and UTF-8 text have it: what a peer says goes
-/// into logs, and onto terminals. The first 32 characters, DEL and, in UTF-8, the 32 from U+0080 on.
-[[nodiscard]] std::string printable(std::string text);
-
 /// Features a process offers; the link uses those that both ends have. Unknown bits of `required` end the handshake.
 struct hello {
   std::string name;

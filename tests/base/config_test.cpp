@@ -201,6 +201,7 @@ TEST_CASE("a peer name has no spaces and is not too long") {
   CHECK(settings.get("peer.name").value() == "trainer-7");
   CHECK(settings.set("peer.name", "two words").has_error());
   CHECK(settings.set("peer.name", "line\nbreak").has_error());
+  CHECK(settings.set("peer.name", "next\xc2\x85line").has_error()); // peers would refuse it
   CHECK(settings.set("peer.name", std::string(256, 'x')).has_error());
   CHECK(settings.peer_name() == "trainer-7");
 }

@@ -284,6 +284,33 @@ TEST_CASE("what is begun and cancelled while nothing gets through does not pile 
   CHECK_FALSE(waiting.has_value());
 }
 
+TEST_CASE("the first realtime message of a batch leaves at once, the others together at its end") {
+  bench end;
+  constexpr lane urgent[] = {lane::realtime};
+  engine realtime(end, end.coming_in, end.limits, urgent, true);
+  realtime.advance(end.now);
+  fake_channel over;
+  realtime.channel_up(lane::realtime, over, end.rail);
+  realtime.flush();
+  std::optional<outcome> first, second;
+  const auto request = [&](std::optional<outcome>& into) {
+    operation_request asked;
+    asked.kind = wire::operation_kind::request;
+    asked.carries = lane::realtime;
+    realtime.start(std::move(asked), std::make_unique<slot>(into));
+  };
+  const auto flushes = over.flushes;
+  request(first);
+  CHECK(over.of(frame_type::request).size() == 1);
+  CHECK(over.flushes == flushes + 1);
+  request(second);
+  CHECK(over.of(frame_type::request).size() == 1);
+  realtime.flush();
+  CHECK(over.of(frame_type::request).size() == 2);
+  realtime.channel_down(lane::realtime);
+  realtime.fail_all(error(errc::closed));
+}
+
 TEST_CASE("the smallest window of a peer is acknowledged before it is full") {
   bench end;
   for (int i = 0; i < 15; ++i) end.hear({.type = frame_type::cancel, .transfer = theirs});

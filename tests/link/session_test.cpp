@@ -264,6 +264,16 @@ TEST_CASE("a session that is closed for a reason tells it") {
   CHECK(other.host.end->where() == "trainer: protocol_error");
 }
 
+TEST_CASE("a peer that is slow to answer a first hello hears that nobody waits any more") {
+  dialler end;
+  end.control.start();
+  end.control.connected();
+  end.go(end.limits.handshake_timeout);
+  CHECK(end.host.end.value() == errc::peer_unresponsive);
+  CHECK(end.host.sent.back().type == wire::frame_type::goodbye);
+  CHECK(end.host.drops == 1);
+}
+
 TEST_CASE("a peer that requires what this end does not know is no peer") {
   dialler end;
   end.control.start();

@@ -63,6 +63,8 @@ public:
       if (record_[i].what == change::sync) continue;
       if (is_durable(i, steps, missing) || kept(i)) after->apply(record_[i]);
     }
+    // With a folder's own name goes what is in it. A parent comes before its children in this order.
+    std::erase_if(after->entries_, [&](const auto& each) { return !after->entries_.contains(parent(each.first)); });
     after->start_record();
     return after;
   }

@@ -118,6 +118,33 @@ TEST_CASE("a new store survives a crash with the first shard in it, however its 
   }
 }
 
+TEST_CASE("a store whose first process was killed before it was whole is made whole by the next") {
+  for (std::size_t made = 1; made <= 5; ++made) {
+    CAPTURE(made);
+    crash_disk disk;
+    disk.start_record();
+    const auto steps = {"/store", "/store/weft-store", "/store/incoming", "/store/data", "/store/manifests"};
+    for (const auto* path : std::span(steps).first(made)) {
+      if (std::string_view(path).ends_with("weft-store")) {
+        REQUIRE(disk.open(path, O_RDWR | O_CREAT) >= 0);
+      } else {
+        REQUIRE(disk.mkdir(path) == 0);
+      }
+    }
+    const auto data = random_bytes(100, 1);
+    {
+      const auto store = file_store::open("/store", disk).value();
+      auto begun = store->begin_put("a", {1, 1}, data.size()).value();
+      REQUIRE(begun->write(0, data, block_crcs(data)));
+      REQUIRE(begun->commit());
+    }
+    const auto after = disk.crashed(disk.steps(), none_missing, [](std::size_t) { return false; });
+    const auto again = file_store::open("/store", *after);
+    REQUIRE(again);
+    CHECK((*again)->stat("a").has_value());
+  }
+}
+
 TEST_CASE_FIXTURE(crash_fixture, "no fsync can be left out") {
   const auto syncs = disk.syncs();
   CHECK(syncs.size() == 9); // four for each put, one for the removal

@@ -183,7 +183,7 @@ void endpoint::dial_session() {
 
 void endpoint::drop_session() {
   ++session_attempt_;
-  if (session_end_) session_end_->close();
+  let_go();
   session_end_ = std::exchange(offered_, nullptr);
   if (session_end_) session_end_->own(*this);
 }
@@ -225,8 +225,14 @@ void endpoint::finish_when_fenced() {
   over_ = true;
   realtime_.engine.fail_all(*ending_);
   others_.engine.fail_all(*ending_);
-  // A goodbye needs some time to get out.
-  if (session_end_) node_.in.time.after(5ms, [last = session_end_] { last->close(); });
+  let_go();
+}
+
+/// A goodbye needs some time to get out.
+void endpoint::let_go() {
+  if (!session_end_) return;
+  session_end_->disown();
+  node_.in.time.after(5ms, [last = std::move(session_end_)] { last->close(); });
 }
 
 // Channels.

@@ -119,6 +119,7 @@ private:
   void shut(wire::place at);
   void channel_is_down(wire::place at);
   void finish_when_fenced();
+  void let_go();
   void settle();
   void arm();
   void wake();

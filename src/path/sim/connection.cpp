@@ -113,7 +113,6 @@ void end::shut() {
   announce();
 }
 
-/// Nobody is told anything any more.
 void end::disown() {
   owner_ = nullptr;
   listener_ = nullptr;

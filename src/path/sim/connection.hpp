@@ -70,6 +70,8 @@ public:
   void listen(wire::place at, path::listener& to, std::uint32_t epoch);
   /// True when it is closed at once; else end_owner::closed follows.
   bool close() override;
+  /// Its process is told nothing any more; what is under way goes on.
+  void disown();
   /// The process died: nothing is read, written or called any more.
   void die();
   /// The process takes nothing while paused, though one-sided payload still lands.
@@ -133,7 +135,6 @@ private:
   void announce();
   void tell_landed(duration pause);
   void shut();
-  void disown();
   void later(duration pause, std::function<void()> what);
   [[nodiscard]] bool something_waits() const noexcept;
   [[nodiscard]] bool room() const noexcept;
