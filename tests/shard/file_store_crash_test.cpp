@@ -99,22 +99,26 @@ TEST_CASE_FIXTURE(crash_fixture, "whatever a crash loses or reorders, one versio
   CHECK(broken(none_missing) == 0);
 }
 
+/// Opens the store in `folder`, puts a shard, and crashes: whether the store is there again, with it.
+bool keeps_first_shard(crash_disk& disk, const char* folder) {
+  const auto data = random_bytes(100, 1);
+  {
+    const auto store = file_store::open(folder, disk).value();
+    auto begun = store->begin_put("a", {1, 1}, data.size()).value();
+    REQUIRE(begun->write(0, data, block_crcs(data)));
+    REQUIRE(begun->commit());
+  }
+  const auto after = disk.crashed(disk.steps(), none_missing, [](std::size_t) { return false; });
+  const auto again = file_store::open("/store", *after);
+  return again && (*again)->stat("a");
+}
+
 TEST_CASE("a new store survives a crash with the first shard in it, however its folder was written") {
   for (const auto* folder : {"/store", "/store/"}) {
     CAPTURE(folder);
     crash_disk disk;
     disk.start_record();
-    const auto data = random_bytes(100, 1);
-    {
-      const auto store = file_store::open(folder, disk).value();
-      auto begun = store->begin_put("a", {1, 1}, data.size()).value();
-      REQUIRE(begun->write(0, data, block_crcs(data)));
-      REQUIRE(begun->commit());
-    }
-    const auto after = disk.crashed(disk.steps(), none_missing, [](std::size_t) { return false; });
-    const auto again = file_store::open("/store", *after);
-    REQUIRE(again);
-    CHECK((*again)->stat("a").has_value());
+    CHECK(keeps_first_shard(disk, folder));
   }
 }
 
@@ -131,17 +135,7 @@ TEST_CASE("a store whose first process was killed before it was whole is made wh
         REQUIRE(disk.mkdir(path) == 0);
       }
     }
-    const auto data = random_bytes(100, 1);
-    {
-      const auto store = file_store::open("/store", disk).value();
-      auto begun = store->begin_put("a", {1, 1}, data.size()).value();
-      REQUIRE(begun->write(0, data, block_crcs(data)));
-      REQUIRE(begun->commit());
-    }
-    const auto after = disk.crashed(disk.steps(), none_missing, [](std::size_t) { return false; });
-    const auto again = file_store::open("/store", *after);
-    REQUIRE(again);
-    CHECK((*again)->stat("a").has_value());
+    CHECK(keeps_first_shard(disk, "/store"));
   }
 }
 
