@@ -396,8 +396,8 @@ TEST_CASE("a channel that always has more to read lets others have their turn") 
   connected with;
   with.seen.memory.resize(65536);
   constexpr int count = 1024;
-  std::thread writer([&] {
-    for (int i = 0; i < count; ++i) with.say(slice(0, 65536), with.seen.memory);
+  std::thread writer([&, bytes = counting(65536)] {
+    for (int i = 0; i < count; ++i) with.say(slice(0, 65536), bytes);
   });
   int most = 0;
   CHECK(with.run_until([&] {
