@@ -106,8 +106,8 @@ inline constexpr rail_rate highest_rate(fastest_rail);
   X(verbs_rnr_retries, "verbs.rnr_retries", std::uint32_t, 6, 0, 6, "times", cold,                                     \
     "how often a receiver without a posted buffer is asked again")                                                     \
   X(verbs_rnr_timer, "verbs.rnr_timer", std::uint32_t, 24, 1, 31, "code", cold,                                        \
-    "pause of such a receiver, as InfiniBand codes it: 12 is 0.64ms, 24 is 41ms, 31 is 491ms; all retries together "   \
-    "outlast the fence of a peer that took the buffers of others")                                                     \
+    "pause of such a receiver, as InfiniBand codes it: 12 is 0.64ms, 24 is 41ms, 31 is 491ms; with all retries long "  \
+    "enough for a receiver to take back what a peer without credit used")                                              \
   X(verbs_fence_limit, "verbs.fence_limit", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", cold,                    \
     "how long a device may take to flush a queue pair before that is destroyed anyway")                                \
   X(verbs_connects_max, "verbs.connects_max", std::uint32_t, 16, 1, 1024, "attempts", cold,                            \

@@ -100,6 +100,7 @@ result<void> file_store::make_folders(bool is_new) {
   for (const char* name : {"/incoming", "/data", "/manifests"}) {
     const int made = calls_.mkdir(folder_ + name);
     if (made < 0 && made != -EEXIST) return storage_failure(made, std::string{"mkdir "} + name, subject_);
+    is_new = is_new || made == 0; // somebody may have taken it away
   }
   constexpr int flags = O_RDONLY | O_DIRECTORY;
   if (is_new) {

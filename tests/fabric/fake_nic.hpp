@@ -2,7 +2,7 @@
 // status, and refuses what a real one would lose. One at a time, on the test's thread.
 #pragma once
 
-#include "path/verbs/queues.hpp"
+#include "path/verbs/channel.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/eventfd.h>
@@ -55,6 +55,21 @@ public:
     made->state = IBV_QPS_RTS;
     made->depth = depth;
     return *pairs.emplace_back(std::move(made));
+  }
+
+  /// The end of it that a channel is made with.
+  std::unique_ptr<path::verbs::endpoint> make_endpoint(fake_pair& pair, std::shared_ptr<path::verbs::queues> shared,
+                                                       std::uint32_t credits) const {
+    auto made = std::make_unique<path::verbs::endpoint>();
+    made->pair = path::verbs::queue_pair(&pair, {&calls()});
+    made->shared = std::move(shared);
+    made->send_depth = pair.depth;
+    made->inline_bytes = 100;
+    made->most_parts = 4;
+    made->peer_credits = credits;
+    made->peer_address = "10.0.0.2:7000";
+    made->gid_index = 3;
+    return made;
   }
 
   /// Ends a request; with success those before it have ended too.

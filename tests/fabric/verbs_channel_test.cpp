@@ -74,16 +74,8 @@ struct rig {
     limits.verbs_send_depth = depth;
     shared = verbs::queues::open(rail, context.get_executor(), limits).value();
     REQUIRE(shared->reserve(depth));
-    auto made = std::make_unique<verbs::endpoint>();
     pair = &nic.make_pair(depth);
-    made->pair = verbs::queue_pair(pair, {&nic.calls()});
-    made->shared = shared;
-    made->send_depth = depth;
-    made->inline_bytes = 100;
-    made->most_parts = 4;
-    made->peer_credits = credits;
-    made->peer_address = "10.0.0.2:7000";
-    made->gid_index = 3;
+    auto made = nic.make_endpoint(*pair, shared, credits);
     end = made.get();
     channel = std::make_shared<verbs::channel>(
         std::move(made), context.get_executor(), lane::bulk, 3, events, events,

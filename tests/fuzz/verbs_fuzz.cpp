@@ -6,7 +6,6 @@
 
 #include "../fabric/fake_nic.hpp"
 
-#include "path/verbs/channel.hpp"
 #include "path/verbs/connect.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -63,13 +62,8 @@ struct receiver {
     limits.verbs_send_depth = 32;
     shared = verbs::queues::open(rail, context.get_executor(), limits).value();
     require(shared->reserve(32), "there is room for one channel");
-    auto made = std::make_unique<verbs::endpoint>();
     pair = &nic.make_pair(32);
-    made->pair = verbs::queue_pair(pair, {&nic.calls()});
-    made->shared = shared;
-    made->send_depth = 32;
-    made->most_parts = 4;
-    made->peer_credits = 16;
+    auto made = nic.make_endpoint(*pair, shared, 16);
     end = made.get();
     channel = std::make_shared<verbs::channel>(
         std::move(made), context.get_executor(), lane::bulk, 3, heard, heard,

@@ -139,6 +139,14 @@ TEST_CASE("a store whose first process was killed before it was whole is made wh
   }
 }
 
+TEST_CASE("a folder that was taken out of a store is made anew for good") {
+  crash_disk disk;
+  std::ignore = file_store::open("/store", disk).value();
+  REQUIRE(disk.unlink("/store/manifests") == 0);
+  disk.start_record();
+  CHECK(keeps_first_shard(disk, "/store"));
+}
+
 TEST_CASE_FIXTURE(crash_fixture, "no fsync can be left out") {
   const auto syncs = disk.syncs();
   CHECK(syncs.size() == 9); // four for each put, one for the removal
