@@ -39,9 +39,9 @@ struct host_status {
   std::optional<std::uint64_t> memlock; ///< bytes that this process may lock; none: no limit
 };
 
-/// Errors: none. A host without an RDMA device has no rails, nor has a process that may not use it, or is the child of
-/// one that did.
-[[nodiscard]] WEFT_API host_status inspect_host();
+/// What a fabric with these settings would find. Errors: none. A host without an RDMA device has no rails, nor has a
+/// process that may not use it, or is the child of one that did.
+[[nodiscard]] WEFT_API host_status inspect_host(const config& settings);
 
 /// Who shares the rails of this host knowingly: what of it bulk data makes room for.
 struct sharing_status {

@@ -55,33 +55,33 @@ std::string to_text(log_level value) {
 std::string to_text(const cpu_list& value) {
   return to_string(value);
 }
+std::string to_text(const rail_list& value) {
+  return to_string(value);
+}
 
+template <class Value>
+result<void> take(const result<Value>& parsed, Value& value) {
+  if (!parsed) return parsed.error();
+  value = *parsed;
+  return {};
+}
 result<void> from_text(std::string_view text, byte_count& value) {
-  const auto parsed = parse_byte_count(text);
-  if (!parsed) return parsed.error();
-  value = *parsed;
-  return {};
+  return take(parse_byte_count(text), value);
 }
-
 result<void> from_text(std::string_view text, bytes_per_second& value) {
-  const auto parsed = parse_rate(text);
-  if (!parsed) return parsed.error();
-  value = *parsed;
-  return {};
+  return take(parse_rate(text), value);
 }
-
 result<void> from_text(std::string_view text, rail_rate& value) {
-  const auto parsed = parse_rail_rate(text);
-  if (!parsed) return parsed.error();
-  value = *parsed;
-  return {};
+  return take(parse_rail_rate(text), value);
 }
-
 result<void> from_text(std::string_view text, std::chrono::nanoseconds& value) {
-  const auto parsed = parse_duration(text);
-  if (!parsed) return parsed.error();
-  value = *parsed;
-  return {};
+  return take(parse_duration(text), value);
+}
+result<void> from_text(std::string_view text, cpu_list& value) {
+  return take(parse_cpu_list(text), value);
+}
+result<void> from_text(std::string_view text, rail_list& value) {
+  return take(parse_rail_list(text), value);
 }
 
 result<void> from_text(std::string_view text, std::int32_t& value) {
@@ -126,12 +126,6 @@ result<void> from_text(std::string_view text, host_share& value) {
 result<void> from_text(std::string_view text, transport_choice& value) {
   return from_names(text, transport_choice::verbs, value);
 }
-result<void> from_text(std::string_view text, cpu_list& value) {
-  const auto parsed = parse_cpu_list(text);
-  if (!parsed) return parsed.error();
-  value = *parsed;
-  return {};
-}
 result<void> from_text(std::string_view text, log_level& value) {
   return choice_from_text(text, log_level_from_name(text), value);
 }
@@ -147,6 +141,8 @@ std::string range_text(Value least, Value most) {
     return text;
   } else if constexpr (std::is_same_v<Value, cpu_list>) {
     return fmt::format("0..{}", cpu_list::most - 1);
+  } else if constexpr (std::is_same_v<Value, rail_list>) {
+    return "any|LIST";
   } else {
     return to_text(least) + ".." + to_text(most);
   }

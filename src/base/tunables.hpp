@@ -8,6 +8,7 @@
 #include <weft/units.hpp>
 
 #include "base/cpu_list.hpp"
+#include "base/rail_list.hpp"
 #include "base/rail_rate.hpp"
 
 #include <algorithm>
@@ -92,6 +93,9 @@ inline constexpr rail_rate highest_rate(fastest_rail);
     congestion_control::dctcp, "", cold, "congestion control of connections; system: the host's")                      \
   X(transport, "transport", transport_choice, transport_choice::any, transport_choice::any, transport_choice::verbs,   \
     "", cold, "how data may travel: any, verbs before tcp; tcp; verbs, or the link fails")                             \
+  X(verbs_rails, "verbs.rails", rail_list, rail_list{}, rail_list{}, last_rail_list, "", cold,                         \
+    "RDMA devices that are used: any, or a list of DEVICE, DEVICE:PORT and DEVICE:PORT:GID_INDEX, as "                 \
+    "mlx5_0,mlx5_1:1:3; ^ before it: all others")                                                                      \
   X(verbs_send_depth, "verbs.send_depth", std::uint32_t, 256, 32, 16384, "requests", cold,                             \
     "requests that a queue pair holds")                                                                                \
   X(verbs_receive_slots, "verbs.receive_slots", std::uint32_t, 2048, 64, 32768, "slots", cold,                         \

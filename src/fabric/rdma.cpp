@@ -13,7 +13,7 @@ result<std::unique_ptr<rdma>> rdma::open(const calls& by, const tunables& limits
                                          const std::string& thread_names) {
   if (limits.transport == transport_choice::tcp) return std::unique_ptr<rdma>();
   const bool inherited = devices_are_inherited();
-  auto rails = std::make_shared<const rail_set>(inherited ? rail_set() : rail_set::find(by));
+  auto rails = std::make_shared<const rail_set>(inherited ? rail_set() : rail_set::find(by, limits.verbs_rails));
   std::string why = inherited ? "this process is the child of one that used RDMA, and cannot" : "";
   if (inherited) log.warning("no RDMA rail is used: {}", why);
   for (const auto& each : rails->unusable()) {

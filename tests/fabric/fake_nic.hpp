@@ -45,7 +45,8 @@ public:
 
   [[nodiscard]] const path::verbs::calls& calls() const noexcept;
   [[nodiscard]] path::verbs::rail rail() {
-    return {calls(), 0, &context, 1, "fake0:1", device, {}, {}, path::verbs::protection_domain(&domain, {&calls()})};
+    return {calls(), 0,  &context, 1,  "fake0:1",
+            device,  {}, {},       {}, path::verbs::protection_domain(&domain, {&calls()})};
   }
 
   /// A queue pair that is connected.

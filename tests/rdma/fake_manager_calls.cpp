@@ -58,7 +58,10 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
     return 0;
   };
   made.get_src_port = [](rdma_cm_id* id) { return htons(static_cast<identity&>(*id).port); };
-  made.set_option = [](rdma_cm_id*, int, int, void*, std::size_t) { return 0; };
+  made.set_option = [](rdma_cm_id* id, int, int name, void* value, std::size_t) {
+    if (name == RDMA_OPTION_ID_TOS) static_cast<identity&>(*id).traffic_class = *static_cast<std::uint8_t*>(value);
+    return 0;
+  };
   made.resolve_addr = [](rdma_cm_id* id, sockaddr*, sockaddr* address, int) {
     const std::lock_guard lock(current_->lock_);
     auto& dialling = static_cast<identity&>(*id);
@@ -103,6 +106,7 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
     asked->port_num = 1;
     asked->other = &dialling;
     asked->peer_pair = with->qp_num;
+    asked->traffic_class = dialling.traffic_class;
     dialling.other = asked;
     current_->identities_.push_back(asked);
     current_->tell(*asked, RDMA_CM_EVENT_CONNECT_REQUEST, 0, with);
@@ -150,6 +154,8 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
       const auto address = address_of(static_cast<identity&>(*id).on->rail);
       gid[10] = gid[11] = 0xff;
       std::memcpy(gid + 12, &address, sizeof address);
+      attributes->ah_attr.grh.sgid_index = current_->leads_from_;
+      attributes->ah_attr.grh.traffic_class = static_cast<identity&>(*id).traffic_class;
     }
     return 0;
   };

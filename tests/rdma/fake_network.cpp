@@ -40,6 +40,11 @@ void fake_network::deafen(std::size_t rail) {
   devices_[rail]->state = cable::deaf;
 }
 
+void fake_network::hang(std::size_t rail) {
+  const std::lock_guard lock(lock_);
+  devices_[rail]->state = cable::hung;
+}
+
 void fake_network::let_only_connect(std::size_t rail) {
   const std::lock_guard lock(lock_);
   devices_[rail]->state = cable::connects_only;
@@ -134,6 +139,16 @@ bool fake_network::is_refused(std::size_t rail, std::span<const std::byte> greet
   return refused;
 }
 
+void fake_network::allow_reads(int most) {
+  const std::lock_guard lock(lock_);
+  reads_ = most;
+}
+
+void fake_network::lead_from(std::uint8_t gid) {
+  const std::lock_guard lock(lock_);
+  leads_from_ = gid;
+}
+
 std::vector<fake_network::attributes> fake_network::connected() const {
   const std::lock_guard lock(lock_);
   std::vector<attributes> all;
@@ -179,6 +194,7 @@ void fake_network::run() {
 /// One request, in asynchronous mode; else all.
 void fake_network::carry_out(pair& of) {
   of.busy = false;
+  if (of.on->state == cable::hung && of.state != IBV_QPS_ERR) return;
   while (of.count > 0) {
     const auto& request = of.requests[of.first]; // stays as it is until the lock is given up
     of.first = (of.first + 1) % of.requests.size();
@@ -217,8 +233,9 @@ void fake_network::carry_out_one(pair& of, const work& request) {
     for (std::size_t i = 0; i < request.parts; ++i) length += request.part[i].length;
     const auto region = regions_.find(request.key);
     const auto begin = region == regions_.end() ? 0 : reinterpret_cast<std::uintptr_t>(region->second->addr);
-    const bool inside = region != regions_.end() && region->second->context == &to->on->context && at >= begin &&
-                        length <= region->second->length && at - begin <= region->second->length - length;
+    const bool inside =
+        length == 0 || (region != regions_.end() && region->second->context == &to->on->context && at >= begin &&
+                        length <= region->second->length && at - begin <= region->second->length - length);
     if (!inside) {
       break_down(*to);
       return broken(IBV_WC_REM_ACCESS_ERR);

@@ -48,6 +48,8 @@ public:
   void deafen(std::size_t rail);
   /// The connection manager of a rail works, and no request gets through: a wrong GID, a filtered port.
   void let_only_connect(std::size_t rail);
+  /// The rail's devices do nothing of what is posted, and tell nothing of it, until it is flushed.
+  void hang(std::size_t rail);
   /// One of the next requests of that kind, behind `after` others, ends with `status`.
   void fail_request(ibv_wr_opcode kind, ibv_wc_status status, std::size_t after = 0);
   /// The next WRITE but `after` goes to `by` bytes beyond where it should.
@@ -64,6 +66,13 @@ public:
   void tell_of_device(std::size_t rail, ibv_event_type what);
   /// The rail's devices make no more queue pairs.
   void refuse_pairs(std::size_t rail, int code);
+
+  /// Devices that are found from now on serve so many RDMA READs at once, and send as many.
+  void allow_reads(int most);
+  /// Routes lead from this entry of the table of GIDs from now on, and not from `gid_index`.
+  void lead_from(std::uint8_t gid);
+  /// Of the only entry that can be used: before it are one that cannot be routed and one of RoCE v1.
+  static constexpr std::uint8_t gid_index = 2;
 
   /// Connects to the first who listens on the rail, with this private data, and waits for the answer. True: refused.
   [[nodiscard]] bool is_refused(std::size_t rail, std::span<const std::byte> greeting);
@@ -98,7 +107,7 @@ private:
   struct event_queue;
   struct identity;
   struct work;
-  enum class cable { plugged, unplugged, deaf, connects_only };
+  enum class cable { plugged, unplugged, deaf, connects_only, hung };
   struct fault {
     bool due = false;
     std::size_t after = 0;
@@ -152,6 +161,8 @@ private:
   int call_code_ = 0;
   std::size_t call_times_ = 0;
   std::size_t calls_failed_ = 0;
+  int reads_ = 16;
+  std::uint8_t leads_from_ = gid_index;
   bool cannot_poll_ = false; ///< it is poll_cq that fails
   fault misplacing_;
   std::string complaints_;

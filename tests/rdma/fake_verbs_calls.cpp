@@ -16,7 +16,8 @@ void fake_network::add_verbs_calls(path::verbs::calls& made) {
     attributes->max_cqe = 1 << 15;
     attributes->max_srq_wr = 1 << 14;
     attributes->max_sge = 4;
-    attributes->max_qp_rd_atom = attributes->max_qp_init_rd_atom = 16;
+    const std::lock_guard lock(current_->lock_);
+    attributes->max_qp_rd_atom = attributes->max_qp_init_rd_atom = current_->reads_;
     return 0;
   };
   made.query_port = [](ibv_context*, std::uint8_t, ibv_port_attr* attributes) {
@@ -24,19 +25,24 @@ void fake_network::add_verbs_calls(path::verbs::calls& made) {
     attributes->state = IBV_PORT_ACTIVE;
     attributes->active_mtu = attributes->max_mtu = IBV_MTU_4096;
     attributes->link_layer = IBV_LINK_LAYER_ETHERNET;
-    attributes->gid_tbl_len = 1;
+    attributes->gid_tbl_len = gid_index + 1;
     return 0;
   };
   made.query_gid_table = [](ibv_context* of, ibv_gid_entry* entries, std::size_t) -> ssize_t {
     std::size_t rail = 0;
     while (&current_->devices_[rail]->context != of) ++rail;
-    entries[0] = {};
-    entries[0].port_num = 1;
-    entries[0].gid_type = IBV_GID_TYPE_ROCE_V2;
     const auto address = address_of(rail);
-    entries[0].gid.raw[10] = entries[0].gid.raw[11] = 0xff;
-    std::memcpy(&entries[0].gid.raw[12], &address, sizeof address);
-    return 1;
+    for (std::uint32_t i = 0; i <= gid_index; ++i) {
+      entries[i] = {};
+      entries[i].gid_index = i;
+      entries[i].port_num = 1;
+      entries[i].gid_type = IBV_GID_TYPE_ROCE_V2;
+      entries[i].gid.raw[10] = entries[i].gid.raw[11] = 0xff;
+      std::memcpy(&entries[i].gid.raw[12], &address, sizeof address);
+    }
+    entries[0].gid = {.raw = {0xfe, 0x80}}; // of the link alone
+    entries[1].gid_type = IBV_GID_TYPE_ROCE_V1;
+    return gid_index + 1;
   };
   made.get_async_event = [](ibv_context* of, ibv_async_event* out) {
     const std::lock_guard lock(current_->lock_);

@@ -53,7 +53,7 @@ void show_rail(const rail_status& rail, json& document, bool silent, advice& tod
 }
 
 void show_host(command_context& context, const std::string& transport, advice& todo) {
-  const auto host = inspect_host();
+  const auto host = inspect_host(context.settings.configuration);
   const bool bound = host.memlock && ::geteuid() != 0;
   auto rails = json::array();
   if (!context.json) {

@@ -36,9 +36,9 @@ channel::channel(std::unique_ptr<endpoint> connected, boost::asio::any_io_execut
                  std::uint32_t epoch, listener& events, driver& owner, disposer dispose, const tunables& limits)
     : endpoint_(std::move(connected)), queues_(endpoint_->shared), by_(queues_->on().by),
       peer_rail_(endpoint_->peer_rail), place_(at), epoch_(epoch), events_(events), driver_(owner),
-      dispose_(std::move(dispose)), fence_limit_(limits.verbs_fence_limit),
+      dispose_(std::move(dispose)), fence_limit_(limits.verbs_fence_limit), silence_limit_(silence_limit(limits)),
       parts_(most_batched * endpoint_->most_parts), slots_(endpoint_->send_depth), may_send_(endpoint_->peer_credits),
-      allowed_(queues::least_credits), owned_(queues::least_credits), fence_timer_(std::move(thread)) {}
+      allowed_(queues::least_credits), owned_(queues::least_credits), timer_(std::move(thread)) {}
 
 channel::~channel() {
   // A channel that was never attached, or whose thread has ended.
@@ -48,8 +48,8 @@ channel::~channel() {
 void channel::attach() {
   attached_ = true;
   queues_->add(endpoint_->pair->qp_num, *this);
-  endpoint_->on_event = [weak = weak_from_this(), thread = fence_timer_.get_executor()](endpoint::event what,
-                                                                                        const std::string& why) {
+  endpoint_->on_event = [weak = weak_from_this(), thread = timer_.get_executor()](endpoint::event what,
+                                                                                  const std::string& why) {
     boost::asio::post(thread, [weak, what, why] {
       const auto self = weak.lock();
       if (!self) return;
@@ -75,126 +75,6 @@ void channel::start() {
   std::ignore = send({});
   flush();
   tell_writable();
-}
-
-// The end.
-
-void channel::fail(errc code, std::string why) {
-  if (state_ == state::fencing || state_ == state::closed) return;
-  driver_.channel_failed(place_, epoch_, error(code, std::move(why)));
-}
-
-void channel::device_failed(const std::string& why) {
-  driver_.batch_begins();
-  fail(errc::path_failed, why);
-  driver_.batch_ends();
-}
-
-namespace {
-
-/// Whose fault it is that a request ended with this: what to look at. Statuses: InfiniBand Architecture Specification,
-/// volume 1, 11.6.2.
-std::string_view fault_of(ibv_wc_status status) noexcept {
-  switch (status) {
-    case IBV_WC_LOC_LEN_ERR:
-    case IBV_WC_LOC_QP_OP_ERR:
-    case IBV_WC_LOC_EEC_OP_ERR:
-    case IBV_WC_LOC_PROT_ERR:
-    case IBV_WC_MW_BIND_ERR:
-    case IBV_WC_LOC_ACCESS_ERR:
-    case IBV_WC_LOC_RDD_VIOL_ERR: return "; this is a fault of this end";
-    case IBV_WC_BAD_RESP_ERR:
-    case IBV_WC_REM_ACCESS_ERR:
-    case IBV_WC_REM_INV_REQ_ERR:
-    case IBV_WC_REM_OP_ERR:
-    case IBV_WC_REM_INV_RD_REQ_ERR:
-    case IBV_WC_REM_ABORT_ERR:
-    case IBV_WC_RNR_RETRY_EXC_ERR: return "; the peer did not take it";
-    default: return ""; // the way there
-  }
-}
-
-} // namespace
-
-std::string channel::describe(const ibv_wc& completion) const {
-  return fmt::format("rail {}, GID index {}, queue pair {} to {}: {} (vendor error {:#x}){}", queues_->on().name,
-                     endpoint_->gid_index, completion.qp_num, endpoint_->peer_address,
-                     ibv_wc_status_str(completion.status), completion.vendor_err, fault_of(completion.status));
-}
-
-bool channel::close() {
-  if (state_ == state::closed) return true;
-  if (!attached_) { // the peer could not use it yet
-    state_ = state::closed;
-    const auto depth = endpoint_->send_depth;
-    dispose_(std::move(endpoint_), [shared = queues_, depth] { shared->release(depth, queues::least_credits); });
-    return true;
-  }
-  if (state_ != state::fencing) begin_fence();
-  return false;
-}
-
-void channel::begin_fence() {
-  state_ = state::fencing;
-  batched_ = 0; // numbered, but never posted: the fence does not wait for them
-  ibv_qp_attr attributes{};
-  attributes.qp_state = IBV_QPS_ERR;
-  if (by_.modify_qp(endpoint_->pair.get(), &attributes, IBV_QP_STATE) != 0) return end_soon(); // nothing is flushed
-  // Requests are flushed in their order: when this one is, all are.
-  ibv_send_wr last{};
-  last.wr_id = last_flushed_ = ++posted_;
-  last.opcode = IBV_WR_SEND;
-  last.send_flags = IBV_SEND_SIGNALED;
-  ibv_send_wr* bad = nullptr;
-  flushed_ = by_.post_send(endpoint_->pair.get(), &last, &bad) != 0;
-  fence_timer_.expires_after(fence_limit_);
-  fence_timer_.async_wait([self = shared_from_this()](const error_code& code) {
-    // A device that does not say: destroying the queue pair, which waits for it, is a fence too.
-    if (code) return;
-    self->driver_.batch_begins();
-    self->drain_and_end();
-    self->driver_.batch_ends();
-  });
-}
-
-void channel::try_end_fence() {
-  if (state_ != state::fencing || !flushed_ || !last_receive_known_) return;
-  end_soon();
-}
-
-/// Not at once: this may be inside the delivery of what the queue holds. To destroy the queue pair is a fence, too.
-void channel::end_soon() {
-  boost::asio::post(fence_timer_.get_executor(), [self = shared_from_this()] {
-    self->driver_.batch_begins();
-    self->drain_and_end();
-    self->driver_.batch_ends();
-  });
-}
-
-/// Records that had arrived before the fence still count.
-void channel::drain_and_end() {
-  while (state_ == state::fencing && queues_->fetch()) queues_->deliver();
-  if (state_ == state::fencing) end_fence();
-}
-
-void channel::end_fence() {
-  state_ = state::closed;
-  fence_timer_.cancel();
-  const auto number = endpoint_->pair->qp_num;
-  const auto depth = endpoint_->send_depth;
-  first_slice_ = next_write_ = end_slice_;
-  dispose_(std::move(endpoint_), [self = shared_from_this(), number, depth] {
-    self->queues_->remove(number);
-    self->queues_->release(depth, self->owned_);
-    for (; self->slot_count_ > 0; --self->slot_count_) {
-      self->queues_->return_send_slot(self->slots_[self->first_slot_].slot);
-      self->first_slot_ = (self->first_slot_ + 1) % self->slots_.size();
-    }
-    self->queues_->wake_starved();
-    self->driver_.batch_begins();
-    self->driver_.channel_closed(self->place_, self->epoch_);
-    self->driver_.batch_ends();
-  });
 }
 
 // Sending.
@@ -335,9 +215,14 @@ ibv_send_wr& channel::next_request() {
   request = {};
   request.wr_id = ++posted_;
   request.sg_list = &parts_[batched_ * endpoint_->most_parts];
-  if (posted_ % signal_every == 0) request.send_flags = IBV_SEND_SIGNALED;
+  if (posted_ % signal_every == 0) signal(request);
   ++batched_;
   return request;
+}
+
+void channel::signal(ibv_send_wr& request) noexcept {
+  request.send_flags |= IBV_SEND_SIGNALED;
+  signalled_ = request.wr_id;
 }
 
 /// Rings the doorbell once for all of the batch.
@@ -349,14 +234,17 @@ void channel::post_batch() {
   }
   for (std::size_t i = 0; i + 1 < batched_; ++i) batch_[i].next = &batch_[i + 1];
   // Of requests that the device has copied nothing is waited for: their places in its queue come back with a later one.
-  if (std::exchange(batch_reads_, false)) batch_[batched_ - 1].send_flags |= IBV_SEND_SIGNALED;
+  if (std::exchange(batch_reads_, false) || !watched_) signal(batch_[batched_ - 1]);
   batched_ = 0;
   ibv_send_wr* bad = nullptr;
   const int code = by_.post_send(endpoint_->pair.get(), batch_.data(), &bad);
-  if (code == 0) return;
+  if (code == 0) {
+    if (!watched_) watch();
+    return;
+  }
   stuck_ = true;
   // Not here: the engine is on the stack.
-  boost::asio::post(fence_timer_.get_executor(), [self = shared_from_this(), code] {
+  boost::asio::post(timer_.get_executor(), [self = shared_from_this(), code] {
     self->driver_.batch_begins();
     self->fail(errc::path_failed, fmt::format("rail {}: post_send: {}", self->queues_->on().name, std::strerror(code)));
     self->driver_.batch_ends();

@@ -120,6 +120,9 @@ private:
     std::uint64_t request = 0;
   };
 
+  [[nodiscard]] static duration silence_limit(const tunables& limits) noexcept;
+  void watch();
+  void probe();
   void happened(endpoint::event what, const std::string& why);
   void fail(errc code, std::string why);
   [[nodiscard]] std::string describe(const ibv_wc& completion) const;
@@ -135,6 +138,7 @@ private:
   void send_stream();
   [[nodiscard]] bool send(std::span<const std::byte> bytes);
   ibv_send_wr& next_request();
+  void signal(ibv_send_wr& request) noexcept;
   void post_batch();
   void retire(std::uint64_t request);
   void parse(std::span<const std::byte> bytes);
@@ -155,6 +159,7 @@ private:
   driver& driver_;
   const disposer dispose_;
   const duration fence_limit_;
+  const duration silence_limit_;
   state state_ = state::opening;
   bool attached_ = false;
   bool proven_ = false; ///< something has arrived
@@ -162,7 +167,9 @@ private:
   // Requests, numbered from 1.
   std::uint64_t posted_ = 0;
   std::uint64_t completed_ = 0;
-  bool stuck_ = false; ///< the device took no more: nothing may go out of order behind what it did not take
+  std::uint64_t signalled_ = 0; ///< the last that reports its end
+  bool watched_ = false;        ///< whether the device reports anything
+  bool stuck_ = false;          ///< the device took no more: nothing may go out of order behind what it did not take
   std::array<ibv_send_wr, most_batched> batch_;
   std::vector<ibv_sge> parts_; ///< of the batch
   std::size_t batched_ = 0;
@@ -200,7 +207,7 @@ private:
   std::uint64_t last_flushed_ = 0; ///< the request whose completion says that all are flushed; 0: none was posted
   bool flushed_ = false;
   bool last_receive_known_ = false;
-  boost::asio::steady_timer fence_timer_;
+  boost::asio::steady_timer timer_; ///< of that, and before it of the watch
 };
 
 } // namespace weft::path::verbs

@@ -13,6 +13,8 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <array>
+#include <bitset>
 #include <deque>
 #include <functional>
 #include <map>
@@ -111,6 +113,7 @@ private:
   [[nodiscard]] result<void> make_ready(endpoint& of, rdma_cm_id& id, lane on, const rdma_conn_param& terms);
   [[nodiscard]] rdma_conn_param terms_of(const endpoint& of) const noexcept;
   [[nodiscard]] std::uint8_t traffic_class_of(lane on) const noexcept;
+  void compare_marks(lane on, std::uint8_t theirs, const std::string& peer);
   void tell(endpoint& of, endpoint::event what, const std::string& why);
 
   const calls& by_;
@@ -133,6 +136,7 @@ private:
   std::vector<device_events> devices_;
   std::vector<connection_id> listeners_;
   std::atomic<std::uint64_t> refused_ = 0;
+  std::array<std::bitset<64>, lane_count> strange_marks_; ///< DSCP values of peers that have been told of
   asked on_asked_;
   std::unordered_map<rdma_cm_id*, std::shared_ptr<attempt>> attempts_; ///< that have begun
   std::deque<std::shared_ptr<attempt>> waiting_;                       ///< for their turn to dial

@@ -2,6 +2,7 @@
 #include "path/verbs/connect.hpp"
 
 #include "lane/policy.hpp"
+#include "path/verbs/timeouts.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -26,13 +27,6 @@ ibv_mtu mtu_of(std::uint32_t bytes) {
   return IBV_MTU_4096;
 }
 
-/// The exponent of the local ACK timeout, 4.096 us * 2^n, that lasts at least `wanted` (IBA 9.7.6.1.3).
-std::uint8_t timeout_exponent(duration wanted) {
-  std::uint8_t exponent = 1;
-  while (exponent < 31 && std::chrono::nanoseconds(std::uint64_t{4096} << exponent) < wanted) ++exponent;
-  return exponent;
-}
-
 } // namespace
 
 std::uint8_t connector::traffic_class_of(lane on) const noexcept {
@@ -49,6 +43,18 @@ rdma_conn_param connector::terms_of(const endpoint& of) const noexcept {
   terms.srq = 1;
   terms.qp_num = of.pair->qp_num;
   return terms;
+}
+
+/// Each end marks what it sends: where the settings differ, one direction of a lane has another priority.
+void connector::compare_marks(lane on, std::uint8_t theirs, const std::string& peer) {
+  const auto ours = traffic_class_of(on);
+  auto told = strange_marks_[static_cast<std::size_t>(on)][theirs >> 2];
+  if (theirs == ours || told) return;
+  told = true;
+  log_.warning(
+      "{} marks the packets of the {} lane with DSCP {}, and this end with {}: lane.{}.dscp should be the same "
+      "at both",
+      peer, name(on), theirs >> 2, ours >> 2, name(on));
 }
 
 result<std::unique_ptr<endpoint>> connector::make_endpoint(rdma_cm_id& id, const queues_on& from) {
@@ -104,20 +110,26 @@ result<void> connector::make_ready(endpoint& of, rdma_cm_id& id, lane on, const 
   int mask = 0;
   attributes.qp_state = IBV_QPS_RTR;
   if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
+  if (of.peer_address.empty()) of.peer_address = address_of(attributes.ah_attr.grh.dgid).to_string();
   attributes.path_mtu = std::min(attributes.path_mtu, mtu_of(static_cast<std::uint32_t>(limits_.verbs_mtu.value())));
   attributes.min_rnr_timer = static_cast<std::uint8_t>(limits_.verbs_rnr_timer);
   attributes.max_dest_rd_atomic = std::min(mine.responder_resources, terms.initiator_depth);
+  // So far it is the one that was dialled with.
+  compare_marks(on, attributes.ah_attr.grh.traffic_class, of.peer_address);
   attributes.ah_attr.grh.traffic_class = traffic_class_of(on);
   attributes.ah_attr.sl = static_cast<std::uint8_t>(traffic_class_of(on) >> 5);
   mask |= IBV_QP_MIN_RNR_TIMER | IBV_QP_MAX_DEST_RD_ATOMIC;
   of.gid_index = attributes.ah_attr.grh.sgid_index;
-  if (of.peer_address.empty()) of.peer_address = address_of(attributes.ah_attr.grh.dgid).to_string();
+  if (const auto wanted = of.shared->on().gid_index; wanted && *wanted != of.gid_index) {
+    return error(errc::unreachable, fmt::format("rail {}: the route leads from GID index {}, and verbs.rails names {}",
+                                                of.shared->on().name, of.gid_index, *wanted));
+  }
   if (const int code = by_.modify_qp(of.pair.get(), &attributes, mask); code != 0)
     return failed("modify_qp to RTR", code);
   attributes = {};
   attributes.qp_state = IBV_QPS_RTS;
   if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
-  attributes.timeout = timeout_exponent(limits_.verbs_ack_timeout);
+  attributes.timeout = ack_timeout_exponent(limits_);
   attributes.retry_cnt = static_cast<std::uint8_t>(limits_.verbs_retries);
   attributes.rnr_retry = static_cast<std::uint8_t>(limits_.verbs_rnr_retries);
   attributes.max_rd_atomic = std::min(mine.initiator_depth, terms.responder_resources);

@@ -1,5 +1,6 @@
 #include "weft/inspect.hpp"
 
+#include "base/tunables.hpp"
 #include "path/verbs/rail.hpp"
 
 #include <net/if.h>
@@ -86,7 +87,7 @@ std::vector<gid_status> gids_of(const calls& by, ibv_context* context, std::uint
     } else if (address.is_v6() && address.to_v6().is_link_local()) {
       told.why_not = "it cannot be routed";
     } else if (!taken) {
-      told.why_not = "the rail is not used";
+      told.why_not = used == nullptr ? "the rail is not used" : "verbs.rails names another one";
     }
     all.push_back(std::move(told));
   }
@@ -95,14 +96,14 @@ std::vector<gid_status> gids_of(const calls& by, ibv_context* context, std::uint
 
 } // namespace
 
-host_status inspect_host() {
+host_status inspect_host(const config& settings) {
   host_status host;
   if (rlimit limit{}; ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     host.memlock = limit.rlim_cur;
   }
   if (devices_are_inherited()) return host;
   const auto& by = calls_in_use();
-  const auto usable = rail_set::find(by);
+  const auto usable = rail_set::find(by, settings.values().verbs_rails);
   int count = 0;
   ibv_context** contexts = by.get_devices(&count);
   if (contexts == nullptr) return host;

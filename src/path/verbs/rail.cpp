@@ -18,13 +18,15 @@ namespace ip = boost::asio::ip;
 
 constexpr std::size_t most_gids = 256;
 
-std::vector<ip::address> addresses_of(const calls& by, ibv_context* context, std::uint8_t port) {
+std::vector<ip::address> addresses_of(const calls& by, ibv_context* context, std::uint8_t port,
+                                      std::optional<std::uint32_t> gid_index) {
   std::vector<ibv_gid_entry> entries(most_gids);
   const auto count = by.query_gid_table(context, entries.data(), entries.size());
   std::vector<ip::address> found;
   for (ssize_t i = 0; i < count; ++i) {
     const auto& entry = entries[static_cast<std::size_t>(i)];
     if (entry.port_num != port || entry.gid_type != IBV_GID_TYPE_ROCE_V2) continue;
+    if (gid_index && entry.gid_index != *gid_index) continue;
     const auto address = address_of(entry.gid);
     const bool local = address.is_v6() && address.to_v6().is_link_local();
     if (!local && std::find(found.begin(), found.end(), address) == found.end()) found.push_back(address);
@@ -57,12 +59,13 @@ ip::address address_of(const ibv_gid& gid) {
   return whole;
 }
 
-rail_set rail_set::find(const calls& by) {
+rail_set rail_set::find(const calls& by, const rail_list& chosen) {
   rail_set set;
+  std::vector<std::string> seen;
   int count = 0;
   ibv_context** contexts = by.get_devices(&count);
-  if (contexts == nullptr) return set; // no device, or a kernel without RDMA
-  for (int i = 0; i < count; ++i) {
+  // Without any it has no device, or a kernel without RDMA.
+  for (int i = 0; contexts != nullptr && i < count; ++i) {
     ibv_device_attr device{};
     const std::string name = by.get_device_name(contexts[i]->device);
     if (const int code = by.query_device(contexts[i], &device); code != 0) {
@@ -72,6 +75,12 @@ rail_set rail_set::find(const calls& by) {
     for (std::uint8_t port = 1; port <= device.phys_port_cnt; ++port) {
       const auto named = rail_name(by, contexts[i], port);
       const auto unusable = [&](std::string why) { set.unusable_.push_back({named, std::move(why)}); };
+      const auto wanted = chosen.of(name, port);
+      seen.push_back(named);
+      if (!wanted.used) {
+        unusable(fmt::format("verbs.rails={} leaves it out", to_string(chosen)));
+        continue;
+      }
       ibv_port_attr state{};
       if (const int code = by.query_port(contexts[i], port, &state); code != 0) {
         unusable(fmt::format("query_port: {}", std::strerror(code)));
@@ -85,9 +94,12 @@ rail_set rail_set::find(const calls& by) {
         unusable("the port is not active");
         continue;
       }
-      auto addresses = addresses_of(by, contexts[i], port);
+      auto addresses = addresses_of(by, contexts[i], port, wanted.gid_index);
       if (addresses.empty()) {
-        unusable("no RoCE v2 address that can be routed: give its network interface an IP address");
+        unusable(wanted.gid_index ? fmt::format("its GID index {}, which verbs.rails names, is no RoCE v2 address that "
+                                                "can be routed",
+                                                *wanted.gid_index)
+                                  : "no RoCE v2 address that can be routed: give its network interface an IP address");
         continue;
       }
       protection_domain domain(by.alloc_pd(contexts[i]), {&by});
@@ -95,11 +107,14 @@ rail_set rail_set::find(const calls& by) {
         unusable(fmt::format("alloc_pd: {}", std::strerror(errno)));
         continue;
       }
-      set.rails_.push_back(
-          {by, set.rails_.size(), contexts[i], port, named, device, state, std::move(addresses), std::move(domain)});
+      set.rails_.push_back({by, set.rails_.size(), contexts[i], port, named, device, state, std::move(addresses),
+                            wanted.gid_index, std::move(domain)});
     }
   }
-  by.free_devices(contexts);
+  if (contexts != nullptr) by.free_devices(contexts);
+  for (auto& name : chosen.missing_in(seen)) {
+    set.unusable_.push_back({std::move(name), "verbs.rails names it, and this host has no such device or port"});
+  }
   return set;
 }
 

@@ -2,6 +2,7 @@
 // knows. The fabric owns the set; it is constant once found, and any thread may use it.
 #pragma once
 
+#include "base/rail_list.hpp"
 #include "memory/registration.hpp"
 #include "path/verbs/calls.hpp"
 
@@ -9,6 +10,8 @@
 
 #include <boost/asio/ip/address.hpp>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +26,7 @@ struct rail {
   ibv_device_attr device;
   ibv_port_attr state;                             ///< as it was found
   std::vector<boost::asio::ip::address> addresses; ///< of its RoCE v2 GIDs, without those that only reach the segment
+  std::optional<std::uint32_t> gid_index; ///< the one that verbs.rails names; none: whichever leads to the peer
   protection_domain domain;
 };
 
@@ -45,8 +49,8 @@ class rail_set {
 public:
   /// No rails.
   rail_set() = default;
-  /// The active ports of all RDMA devices. A host without any has an empty set: that is no error.
-  static rail_set find(const calls& by);
+  /// The active ports of those RDMA devices that `chosen` names. A host without any has an empty set: that is no error.
+  static rail_set find(const calls& by, const rail_list& chosen);
 
   [[nodiscard]] const std::vector<rail>& rails() const noexcept { return rails_; }
   [[nodiscard]] const std::vector<unusable_rail>& unusable() const noexcept { return unusable_; }

@@ -1,0 +1,166 @@
+// How a channel ends: what its device, its peer or nobody tells, and the fence.
+#include "path/verbs/channel.hpp"
+
+#include "path/verbs/timeouts.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <fmt/format.h>
+
+namespace weft::path::verbs {
+
+/// A device has given a request up, or ended it, after so long, whatever the peer does: a timeout lasts up to four
+/// times as long as it was set to (IBA 9.9.2.1.1), for the first attempt and each that follows, and so do the pauses of
+/// a receiver without a buffer.
+duration channel::silence_limit(const tunables& limits) noexcept {
+  return 4 * ack_timeout_of(ack_timeout_exponent(limits)) * (limits.verbs_retries + 1) +
+         rnr_pause(limits) * (limits.verbs_rnr_retries + 1);
+}
+
+/// A queue pair of which the device tells nothing for that long counts as lost: it hangs. (rxe of Linux 6.1 does so over
+/// a network interface that has ceased to send, and neither sends again nor gives up.) One wait at a time, begun by what
+/// is posted when there is none, so that it costs nothing for each request.
+void channel::watch() {
+  watched_ = true;
+  timer_.expires_after(silence_limit_);
+  timer_.async_wait([weak = weak_from_this(), before = completed_](const error_code& code) {
+    const auto self = weak.lock();
+    if (code || !self || self->state_ != state::open) return;
+    self->watched_ = false;
+    if (self->completed_ >= self->signalled_) return self->probe();
+    if (self->completed_ > before) return self->watch();
+    self->driver_.batch_begins();
+    self->fail(errc::path_failed, fmt::format("rail {}, queue pair {} to {}: the device tells nothing of {} requests",
+                                              self->queues_->on().name, self->endpoint_->pair->qp_num,
+                                              self->endpoint_->peer_address, self->posted_ - self->completed_));
+    self->driver_.batch_ends();
+  });
+}
+
+/// What was posted behind the last request that reports its end may be stuck as well: one that writes nothing asks.
+/// (The key of such a WRITE is not looked at, IBA 9.7.4.1.5.)
+void channel::probe() {
+  if (completed_ == posted_) return;
+  next_request().opcode = IBV_WR_RDMA_WRITE;
+  post_batch();
+}
+
+void channel::fail(errc code, std::string why) {
+  if (state_ == state::fencing || state_ == state::closed) return;
+  driver_.channel_failed(place_, epoch_, error(code, std::move(why)));
+}
+
+void channel::device_failed(const std::string& why) {
+  driver_.batch_begins();
+  fail(errc::path_failed, why);
+  driver_.batch_ends();
+}
+
+namespace {
+
+/// Whose fault it is that a request ended with this: what to look at. Statuses: InfiniBand Architecture Specification,
+/// volume 1, 11.6.2.
+std::string_view fault_of(ibv_wc_status status) noexcept {
+  switch (status) {
+    case IBV_WC_LOC_LEN_ERR:
+    case IBV_WC_LOC_QP_OP_ERR:
+    case IBV_WC_LOC_EEC_OP_ERR:
+    case IBV_WC_LOC_PROT_ERR:
+    case IBV_WC_MW_BIND_ERR:
+    case IBV_WC_LOC_ACCESS_ERR:
+    case IBV_WC_LOC_RDD_VIOL_ERR: return "; this is a fault of this end";
+    case IBV_WC_BAD_RESP_ERR:
+    case IBV_WC_REM_ACCESS_ERR:
+    case IBV_WC_REM_INV_REQ_ERR:
+    case IBV_WC_REM_OP_ERR:
+    case IBV_WC_REM_INV_RD_REQ_ERR:
+    case IBV_WC_REM_ABORT_ERR:
+    case IBV_WC_RNR_RETRY_EXC_ERR: return "; the peer did not take it";
+    default: return ""; // the way there
+  }
+}
+
+} // namespace
+
+std::string channel::describe(const ibv_wc& completion) const {
+  return fmt::format("rail {}, GID index {}, queue pair {} to {}: {} (vendor error {:#x}){}", queues_->on().name,
+                     endpoint_->gid_index, completion.qp_num, endpoint_->peer_address,
+                     ibv_wc_status_str(completion.status), completion.vendor_err, fault_of(completion.status));
+}
+
+bool channel::close() {
+  if (state_ == state::closed) return true;
+  if (!attached_) { // the peer could not use it yet
+    state_ = state::closed;
+    const auto depth = endpoint_->send_depth;
+    dispose_(std::move(endpoint_), [shared = queues_, depth] { shared->release(depth, queues::least_credits); });
+    return true;
+  }
+  if (state_ != state::fencing) begin_fence();
+  return false;
+}
+
+void channel::begin_fence() {
+  state_ = state::fencing;
+  batched_ = 0; // numbered, but never posted: the fence does not wait for them
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_ERR;
+  if (by_.modify_qp(endpoint_->pair.get(), &attributes, IBV_QP_STATE) != 0) return end_soon(); // nothing is flushed
+  // Requests are flushed in their order: when this one is, all are.
+  ibv_send_wr last{};
+  last.wr_id = last_flushed_ = ++posted_;
+  last.opcode = IBV_WR_SEND;
+  last.send_flags = IBV_SEND_SIGNALED;
+  ibv_send_wr* bad = nullptr;
+  flushed_ = by_.post_send(endpoint_->pair.get(), &last, &bad) != 0;
+  timer_.expires_after(fence_limit_);
+  timer_.async_wait([self = shared_from_this()](const error_code& code) {
+    // A device that does not say: destroying the queue pair, which waits for it, is a fence too.
+    if (code) return;
+    self->driver_.batch_begins();
+    self->drain_and_end();
+    self->driver_.batch_ends();
+  });
+}
+
+void channel::try_end_fence() {
+  if (state_ != state::fencing || !flushed_ || !last_receive_known_) return;
+  end_soon();
+}
+
+/// Not at once: this may be inside the delivery of what the queue holds. To destroy the queue pair is a fence, too.
+void channel::end_soon() {
+  boost::asio::post(timer_.get_executor(), [self = shared_from_this()] {
+    self->driver_.batch_begins();
+    self->drain_and_end();
+    self->driver_.batch_ends();
+  });
+}
+
+/// Records that had arrived before the fence still count.
+void channel::drain_and_end() {
+  while (state_ == state::fencing && queues_->fetch()) queues_->deliver();
+  if (state_ == state::fencing) end_fence();
+}
+
+void channel::end_fence() {
+  state_ = state::closed;
+  timer_.cancel();
+  const auto number = endpoint_->pair->qp_num;
+  const auto depth = endpoint_->send_depth;
+  first_slice_ = next_write_ = end_slice_;
+  dispose_(std::move(endpoint_), [self = shared_from_this(), number, depth] {
+    self->queues_->remove(number);
+    self->queues_->release(depth, self->owned_);
+    for (; self->slot_count_ > 0; --self->slot_count_) {
+      self->queues_->return_send_slot(self->slots_[self->first_slot_].slot);
+      self->first_slot_ = (self->first_slot_ + 1) % self->slots_.size();
+    }
+    self->queues_->wake_starved();
+    self->driver_.batch_begins();
+    self->driver_.channel_closed(self->place_, self->epoch_);
+    self->driver_.batch_ends();
+  });
+}
+
+} // namespace weft::path::verbs
