@@ -119,7 +119,7 @@ void link_core::queue_pair_proven(wire::place at, std::uint32_t epoch) {
     of.proven = true;
     self->tried_[at.index()].reset();
     self->peer_rails_[*of.rail].failures = 0;
-    self->says_tcp_ = true;
+    self->says_no_rail_ = true;
   });
 }
 
@@ -143,11 +143,11 @@ void link_core::blame_rail(wire::place at, std::uint32_t epoch, const error& why
     rail.blamed_at = now;
     rail.retry_at = deadline_after(now, limits.connect_timeout * (std::int64_t{1} << std::min(rail.failures++, 6U)));
   }
-  const bool tcp_next = rail_for(at) == nullptr && limits.transport == transport_choice::any;
-  if (tcp_next && std::exchange(says_tcp_, false)) {
-    fabric_->fell_back_to_tcp();
-    fabric_->log().warning("{}: no RDMA path, tcp is used: {}", peer(), why.message());
-  }
+  if (rail_for(at) != nullptr || !std::exchange(says_no_rail_, false)) return;
+  const bool tcp_next = limits.transport == transport_choice::any;
+  if (tcp_next) fabric_->fell_back_to_tcp();
+  fabric_->log().warning("{}: no RDMA path, {}: {}", peer(),
+                         tcp_next ? "tcp is used" : "and transport=verbs: operations wait for one", why.message());
 }
 
 // What `weft doctor` asks.

@@ -102,8 +102,9 @@ TEST_CASE("with all replicas frozen a fetch ends at its deadline, and goes on wh
   // Also when there is no link yet to be slow.
   fabric fresh{config{}};
   shard_client shards(fresh, {with.servers[0]->address(), with.servers[1]->address()});
-  CHECK(std::get<0>(soon(shards.fetch("small", memory, {.deadline = 100ms}, outcome))) == errc::deadline_exceeded);
-  CHECK(std::get<0>(soon(shards.put("new", memory, {.deadline = 100ms}, outcome))) == errc::deadline_exceeded);
+  auto other = fresh.allocate(byte_count{1 << 20}).value();
+  CHECK(std::get<0>(soon(shards.fetch("small", other, {.deadline = 100ms}, outcome))) == errc::deadline_exceeded);
+  CHECK(std::get<0>(soon(shards.put("new", other, {.deadline = 100ms}, outcome))) == errc::deadline_exceeded);
   CHECK(std::chrono::steady_clock::now() - begin < 10s);
   // A stall of all ends nothing: whoever is left gets the patience of a transfer.
   auto patient = with.shards->fetch("small", memory, {}, asio::use_future);

@@ -8,6 +8,7 @@
 
 using namespace weft;
 using namespace weft::tests;
+using namespace std::chrono_literals;
 
 TEST_CASE("a host's rails are listed with what they have, and why one is not used") {
   const fake_network network;
@@ -70,6 +71,23 @@ TEST_CASE("a route from another GID than the one that verbs.rails names is not t
   CHECK(text_of(soon(link.request(bytes_of("hello"), {}, asio::use_future)).payload) == "hello");
   CHECK(network.requests(0) + network.requests(1) == 0);
   CHECK(both.logged("the route leads from GID index 5, and verbs.rails names 2"));
+  both.here = {}, both.there = {};
+}
+
+TEST_CASE("two ends without a rail in common say so, take tcp if they may, and wait until the deadline otherwise") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both({{"transport", "any"}, {"verbs.rails", "fake1"}});
+  for (const bool any : {false, true}) {
+    CAPTURE(any);
+    fabric other(both.with_log({{"transport", any ? "any" : "verbs"}, {"verbs.rails", "fake0"}}));
+    auto link = soon(other.connect(both.server->address(), asio::use_future));
+    const auto ended = std::get<0>(soon(link.request(bytes_of("hello"), {.deadline = any ? 60s : 300ms}, outcome)));
+    CHECK(ended == (any ? error_code() : make_error_code(errc::deadline_exceeded)));
+    CHECK(both.logged("no RDMA path, and transport=verbs: operations wait for one: "));
+    CHECK(both.logged("the route leads over a device that is no rail"));
+    CHECK(both.logged("no RDMA path, tcp is used: ") == any);
+  }
   both.here = {}, both.there = {};
 }
 

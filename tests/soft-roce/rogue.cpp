@@ -1,7 +1,8 @@
 // A peer that breaks the rules of RDMA, on real devices: Weft itself, with the posting of requests tampered with.
 //   rogue serve ADDRESS          offers the first MiB of a region of two as "target" until SIGTERM; a request is
 //                                answered with whether the second one is as it was
-//   rogue write ADDRESS [FAULT]  writes that MiB, one request of it with a fault, and says how it ended:
+//   rogue write ADDRESS [FAULT]  writes that MiB in two transfers at once, one request with a fault, and says how they
+//   ended:
 //     key      a key that is none
 //     stale    the key of a write before, to a process that was then another: waits for a line on its standard input
 //     beyond   one byte beyond the region's end
@@ -89,7 +90,7 @@ int post_spoiled(ibv_qp* pair, ibv_send_wr* requests, ibv_send_wr** bad) {
   const int code = post_send(pair, requests, bad);
   if (!due || fault != "credit") return code;
   due = false;
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 400; ++i) {
     ibv_send_wr more{};
     more.opcode = IBV_WR_SEND_WITH_IMM;
     if (post_send(pair, &more, bad) != 0) break;
@@ -140,7 +141,8 @@ int serve(const char* address) {
   return 0;
 }
 
-/// One write, verified by reading it back; how it ended.
+/// Both halves of the target at once, verified by reading it back; how that ended. What is spoiled is one request, so
+/// that the other transfer is an innocent one on the same queue pair.
 std::string write(fabric& client, const char* address, bool spoiled) {
   auto link = client.connect(address, asio::use_future).get();
   const auto target = link.open("target", asio::use_future).get();
@@ -150,12 +152,14 @@ std::string write(fabric& client, const char* address, bool spoiled) {
   writes = 0;
   due = spoiled;
   try {
-    const auto written = link.write(memory, target.all(), {}, asio::use_future).get();
+    auto first = link.write(memory.sub(0, half / 2), target.sub(0, half / 2), {}, asio::use_future);
+    auto second = link.write(memory.sub(half / 2, half / 2), target.sub(half / 2, half / 2), {}, asio::use_future);
+    const auto resent = first.get().resent + second.get().resent;
     link.read(target.all(), back, {}, asio::use_future).get();
     const auto outside = link.request({}, {}, asio::use_future).get();
     const bool same = std::ranges::equal(memory.bytes(), back.bytes());
     return fmt::format("{}, {} slices sent again, outside {}", same ? "the bytes are equal" : "THE BYTES DIFFER",
-                       written.resent,
+                       resent,
                        std::string_view(reinterpret_cast<const char*>(outside.payload.data()), outside.payload.size()));
   } catch (const boost::system::system_error& failure) {
     return fmt::format("failed: {}", name(to_errc(failure.code())));

@@ -89,10 +89,22 @@ log_sink stderr_sink(std::string_view program) {
   };
 }
 
+namespace {
+
+/// Whether a file, the environment or the command line gave the setting a value.
 bool is_set(const config& configuration, std::string_view name) {
   const auto settings = configuration.explain();
   return std::any_of(settings.begin(), settings.end(),
                      [&](const setting& one) { return one.name == name && one.origin != "default"; });
+}
+
+} // namespace
+
+void show_log(config& configuration, std::string_view program) {
+  const auto least = is_set(configuration, "log.level") ? log_level::trace : log_level::warning;
+  configuration.set_sink([least, sink = stderr_sink(program)](log_level level, std::string_view text) {
+    if (level >= least) sink(level, text);
+  });
 }
 
 result<std::chrono::nanoseconds> read_duration(std::string_view option, std::string_view text) {

@@ -48,9 +48,8 @@ void add_common_options(CLI::App& program, common_options& options);
 
 /// For libraries' messages: prints each to standard error.
 [[nodiscard]] log_sink stderr_sink(std::string_view program);
-
-/// Whether a file, the environment or the command line gave the setting a value.
-[[nodiscard]] bool is_set(const config& configuration, std::string_view name);
+/// A client's: warnings and worse, or what log.level says if that is given. Errors are told by the command itself.
+void show_log(config& configuration, std::string_view program);
 
 /// parse_duration() and parse_byte_count() with the option's name in the error.
 [[nodiscard]] result<std::chrono::nanoseconds> read_duration(std::string_view option, std::string_view text);

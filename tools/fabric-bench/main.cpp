@@ -210,8 +210,7 @@ result<void> read_arguments(command_line& line) {
   auto common = read_common(line.common);
   if (!common) return common.error();
   arguments.common = std::move(*common);
-  auto& configuration = arguments.common.configuration;
-  if (is_set(configuration, "log.level")) configuration.set_sink(stderr_sink("fabric-bench"));
+  show_log(arguments.common.configuration, "fabric-bench");
   return {};
 }
 

@@ -146,9 +146,7 @@ int run(int count, char** arguments) {
   result<void> ended;
   if (auto settings = read_common(line.common); settings) {
     context.settings = std::move(*settings);
-    // Errors are told by the command itself; the library's messages are for who asks for them.
-    auto& configuration = context.settings.configuration;
-    if (is_set(configuration, "log.level")) configuration.set_sink(stderr_sink("weft"));
+    show_log(context.settings.configuration, "weft");
     ended = line.chosen(context);
   } else {
     ended = settings.error();

@@ -17,9 +17,9 @@ duration channel::silence_limit(const tunables& limits) noexcept {
          rnr_pause(limits) * (limits.verbs_rnr_retries + 1);
 }
 
-/// A queue pair of which the device tells nothing for that long counts as lost: it hangs. (rxe of Linux 6.1 does so over
-/// a network interface that has ceased to send, and neither sends again nor gives up.) One wait at a time, begun by what
-/// is posted when there is none, so that it costs nothing for each request.
+/// A queue pair of which the device tells nothing for that long counts as lost: it hangs. (rxe of Linux 6.1 does so
+/// over a network interface that has ceased to send, and neither sends again nor gives up.) One wait at a time, begun
+/// by what is posted when there is none, so that it costs nothing for each request.
 void channel::watch() {
   watched_ = true;
   timer_.expires_after(silence_limit_);
