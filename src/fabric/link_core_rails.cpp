@@ -23,11 +23,14 @@ error link_core::learn_rails(const wire::hello& peer) {
   const bool here = fabric_->rdma() != nullptr && !fabric_->rdma()->offered().empty();
   if (here) {
     for (const auto& each : peer.rails) peer_rails_.push_back({.at = from_wire(each)});
+    // Of each rail an address of the session's kind first: that is routed between the two.
+    std::ranges::stable_partition(peer_rails_, [v6 = remote_.address().is_v6()](const peer_rail& each) {
+      return each.at.at.address().is_v6() == v6;
+    });
     // The first address of every rail, then their second ones: what follows a rail that fails is another one.
     std::array<std::size_t, wire::most_rails> addresses{};
     for (auto& each : peer_rails_) each.turn = addresses[each.at.rail]++;
-    std::stable_sort(peer_rails_.begin(), peer_rails_.end(),
-                     [](const peer_rail& a, const peer_rail& b) { return a.turn < b.turn; });
+    std::ranges::stable_sort(peer_rails_, {}, &peer_rail::turn);
   }
   if (peer_rails_.empty()) {
     const auto why = fmt::format("{} has no RDMA rail", here ? peer.name : "this process");
@@ -44,15 +47,16 @@ error link_core::learn_rails(const wire::hello& peer) {
   return {};
 }
 
-/// Links spread over the rails, and so do the lanes of a link and the places of a lane; a rail that failed is left out
-/// for a while, and by this place until it has tried all others.
+/// Links spread over the rails, and so do the lanes of a link and the places of a lane; another address of a rail is for
+/// when none of the first ones leads there. One that failed is left out for a while, and by this place until it has
+/// tried all others.
 link_core::peer_rail* link_core::rail_for(wire::place at) {
-  const auto count = peer_rails_.size();
+  const auto rails = static_cast<std::size_t>(std::ranges::count(peer_rails_, 0U, &peer_rail::turn));
   const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(at.carries) + at.number;
-  for (std::size_t i = 0; i < count; ++i) {
-    auto& each = peer_rails_[(first + i) % count];
-    const bool tried = tried_[at.index()].test((first + i) % count);
-    if (!tried && each.retry_at <= clock::now()) return &each;
+  for (std::size_t i = 0; i < peer_rails_.size(); ++i) {
+    const auto which = i < rails ? (first + i) % rails : i;
+    auto& each = peer_rails_[which];
+    if (!tried_[at.index()].test(which) && each.retry_at <= clock::now()) return &each;
   }
   return nullptr;
 }

@@ -2,7 +2,7 @@
 // once and moves no payload, so that what is counted is Weft's, both ends together. Prints one JSON object: what each
 // unit took of the things that perf/interpose.c counts, if that is loaded.
 //   verbs-costs slices COUNT    further slices of 64 KiB: what a write of twice as many took more
-//   verbs-costs requests COUNT  requests of 4 KiB, one after the other
+//   verbs-costs requests COUNT [SIZE]  requests of 4 KiB or of so many bytes, one after the other
 #include "rdma/fake_network.hpp"
 
 #include <weft/fabric.hpp>
@@ -33,7 +33,7 @@ namespace asio = boost::asio;
 
 constexpr std::uint64_t slice = 64 << 10;
 constexpr std::uint64_t region_slices = 1024;
-constexpr std::size_t request_size = 4096;
+constexpr std::size_t usual_request = 4096;
 
 struct counts {
   std::array<double, 5> of{};
@@ -70,10 +70,12 @@ config settings(const char* listen) {
 } // namespace
 
 int main(int argc, char** argv) {
-  const std::string_view kind = argc == 3 ? argv[1] : "";
-  const auto units = argc == 3 ? std::strtoull(argv[2], nullptr, 10) : 0;
+  const bool sized = argc == 4;
+  const std::string_view kind = argc == 3 || sized ? argv[1] : "";
+  const auto units = kind.empty() ? 0 : std::strtoull(argv[2], nullptr, 10);
+  const auto request_size = sized ? std::strtoull(argv[3], nullptr, 10) : usual_request;
   if ((kind != "slices" && kind != "requests") || units == 0) {
-    std::fprintf(stderr, "usage: verbs-costs slices|requests COUNT\n");
+    std::fprintf(stderr, "usage: verbs-costs slices|requests COUNT [SIZE]\n");
     return 2;
   }
   weft::tests::fake_network network({.rails = 1, .asynchronous = false, .moves_payload = false});
