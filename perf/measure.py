@@ -7,16 +7,19 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "release"
 TOOLS = BUILD / "tools"
+VERBS_COSTS = BUILD / "tests" / "rdma" / "verbs-costs"
 DISTURBED = 2.0
 
 
@@ -52,6 +55,21 @@ def output_of(command, **options):
     if ended.returncode not in (0,):
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
     return ended.stdout
+
+
+def instructions_over_verbs(kind, *size):
+    """Of both ends for each "slices" or "requests" more, without those of the network that is inside the process."""
+    def own(count):
+        with tempfile.NamedTemporaryFile() as profile:
+            subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile.name}", VERBS_COSTS, kind, str(count),
+                            *map(str, size)], check=True, capture_output=True, env=dict(os.environ, WEFT_POLL="event"), timeout=600)
+            shown = output_of(["callgrind_annotate", "--threshold=100", profile.name])
+        costs = {name: int(cost.replace(",", "")) for cost, name in
+                 re.findall(r"^ *([0-9,]+) \([ 0-9.]+%\)  (.+)$", shown, re.MULTILINE)}
+        return costs.pop("PROGRAM TOTALS") - sum(cost for name, cost in costs.items() if "fake_network" in name)
+
+    few, many = 500, 1500
+    return (own(many) - own(few)) / (3 * (many - few))  # it does a load of N, and then one of twice as many
 
 
 def free_port():

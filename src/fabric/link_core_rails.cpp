@@ -24,9 +24,9 @@ error link_core::learn_rails(const wire::hello& peer) {
   if (here) {
     for (const auto& each : peer.rails) peer_rails_.push_back({.at = from_wire(each)});
     // Of each rail an address of the session's kind first: that is routed between the two.
-    std::ranges::stable_partition(peer_rails_, [v6 = remote_.address().is_v6()](const peer_rail& each) {
-      return each.at.at.address().is_v6() == v6;
-    });
+    std::stable_partition(
+        peer_rails_.begin(), peer_rails_.end(),
+        [v6 = remote_.address().is_v6()](const peer_rail& each) { return each.at.at.address().is_v6() == v6; });
     // The first address of every rail, then their second ones: what follows a rail that fails is another one.
     std::array<std::size_t, wire::most_rails> addresses{};
     for (auto& each : peer_rails_) each.turn = addresses[each.at.rail]++;
@@ -47,8 +47,8 @@ error link_core::learn_rails(const wire::hello& peer) {
   return {};
 }
 
-/// Links spread over the rails, and so do the lanes of a link and the places of a lane; another address of a rail is for
-/// when none of the first ones leads there. One that failed is left out for a while, and by this place until it has
+/// Links spread over the rails, and so do the lanes of a link and the places of a lane; another address of a rail is
+/// for when none of the first ones leads there. One that failed is left out for a while, and by this place until it has
 /// tried all others.
 link_core::peer_rail* link_core::rail_for(wire::place at) {
   const auto rails = static_cast<std::size_t>(std::ranges::count(peer_rails_, 0U, &peer_rail::turn));
