@@ -9,9 +9,9 @@ namespace weft {
 namespace {
 
 constexpr std::string_view every = "any";
-/// As many ports, and entries of a table of GIDs, as their numbers in InfiniBand's words can name (IBA 14.2.5.6).
+/// As the verbs' eight bits for a port and for an index of the table of GIDs can name.
 constexpr std::uint32_t most_ports = 255;
-constexpr std::uint32_t most_gids = 65536;
+constexpr std::uint32_t most_gids = 256;
 
 struct item {
   std::string_view device;
@@ -92,11 +92,19 @@ result<rail_list> parse_rail_list(std::string_view text) {
   rail_list value;
   if (text == every) return value;
   const bool all_others = excludes(text);
+  std::vector<item> known;
+  const auto is_new = [&known](const item& each) {
+    const bool named = std::ranges::any_of(known, [&each](const item& other) {
+      return other.device == each.device && (!other.port || !each.port || other.port == each.port);
+    });
+    known.push_back(each);
+    return !named;
+  };
   const bool read = text.size() <= rail_list::longest &&
-                    each_item(text, [&](const item& each) { return !all_others || !each.gid_index; });
+                    each_item(text, [&](const item& each) { return is_new(each) && (!all_others || !each.gid_index); });
   if (!read) {
     return error{errc::invalid_argument, fmt::format("\"{}\" is no list of RDMA devices, as mlx5_0,mlx5_1:1:3 with "
-                                                     "ports and GID indices, or ^mlx5_0 for all others",
+                                                     "ports and GID indices, each once, or ^mlx5_0 for all others",
                                                      text)};
   }
   std::ranges::copy(text, value.characters.begin());

@@ -36,7 +36,7 @@ struct rail_list {
 /// The end of the order that comparisons have, which means nothing else.
 inline constexpr rail_list last_rail_list = [] {
   rail_list last;
-  last.characters.fill('\x7f');
+  for (std::size_t i = 0; i < rail_list::longest; ++i) last.characters[i] = '\x7f';
   return last;
 }();
 

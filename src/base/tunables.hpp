@@ -95,7 +95,7 @@ inline constexpr rail_rate highest_rate(fastest_rail);
     "", cold, "how data may travel: any, verbs before tcp; tcp; verbs, or the link fails")                             \
   X(verbs_rails, "verbs.rails", rail_list, rail_list{}, rail_list{}, last_rail_list, "", cold,                         \
     "RDMA devices that are used: any, or a list of DEVICE, DEVICE:PORT and DEVICE:PORT:GID_INDEX, as "                 \
-    "mlx5_0,mlx5_1:1:3; ^ before it: all others")                                                                      \
+    "mlx5_0,mlx5_1:1:3; ^ before it: all others; routes from another GID are not taken")                               \
   X(verbs_send_depth, "verbs.send_depth", std::uint32_t, 256, 32, 16384, "requests", cold,                             \
     "requests that a queue pair holds")                                                                                \
   X(verbs_receive_slots, "verbs.receive_slots", std::uint32_t, 2048, 64, 32768, "slots", cold,                         \
@@ -114,6 +114,9 @@ inline constexpr rail_rate highest_rate(fastest_rail);
     "enough for a receiver to take back what a peer without credit used")                                              \
   X(verbs_fence_limit, "verbs.fence_limit", std::chrono::nanoseconds, 1s, 10ms, 1min, "time", cold,                    \
     "how long a device may take to flush a queue pair before that is destroyed anyway")                                \
+  X(verbs_silence_limit, "verbs.silence_limit", std::chrono::nanoseconds, 5s, 10ms, 10min, "time", cold,               \
+    "how long a device may tell nothing of what a queue pair has posted before that counts as lost; longer than "      \
+    "its own timeouts and retries last")                                                                               \
   X(verbs_connects_max, "verbs.connects_max", std::uint32_t, 16, 1, 1024, "attempts", cold,                            \
     "queue pairs that are being connected at once")                                                                    \
   X(operations_max, "operations.max", std::uint32_t, 4096, 1, 1048576, "operations", cold,                             \

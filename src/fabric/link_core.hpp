@@ -172,7 +172,7 @@ private:
   /// them.
   std::array<std::bitset<wire::most_rail_addresses>, wire::place_count> tried_;
   std::vector<std::weak_ptr<path_probe>> path_probes_;
-  bool says_no_rail_ = true; ///< whether it is news that a lane goes over tcp
+  bool says_no_rail_ = true; ///< whether it is news that no rail leads to the peer
   linked_handler on_linked_;
   std::shared_ptr<void> unfenced_;
   std::vector<std::function<void(bool)>> probes_;

@@ -5,7 +5,7 @@
 using namespace weft;
 
 TEST_CASE("a list of rails reads back what it writes") {
-  for (const auto* text : {"any", "mlx5_0", "mlx5_0:1", "mlx5_0:1:3,mlx5_1", "^rxe0,rxe1:2", "mlx5_0:255:65535"}) {
+  for (const auto* text : {"any", "mlx5_0", "mlx5_0:1", "mlx5_0:1:3,mlx5_1", "^rxe0,rxe1:2", "mlx5_0:255:255"}) {
     CAPTURE(text);
     CHECK(to_string(parse_rail_list(text).value()) == text);
   }
@@ -46,10 +46,11 @@ TEST_CASE("a list of rails tells which of them a host lacks") {
 TEST_CASE("what is no list of rails is refused") {
   const std::string long_one(300, 'a');
   for (const std::string& text :
-       {std::string(), std::string("^"), std::string(","), std::string("a,"), std::string(",a"), std::string(":1"),
-        std::string("a:"), std::string("a:0"), std::string("a:256"), std::string("a:b"), std::string("a:1:"),
-        std::string("a:1:65536"), std::string("a:1:2:3"), std::string("a::3"), std::string("a b"),
-        std::string("^a:1:3"), std::string("a\n"), long_one}) {
+       {std::string(),          std::string("^"),      std::string(","),           std::string("a,"),
+        std::string(",a"),      std::string(":1"),     std::string("a:"),          std::string("a:0"),
+        std::string("a:256"),   std::string("a:b"),    std::string("a:1:"),        std::string("a:1:256"),
+        std::string("a:1:2:3"), std::string("a,a:1"),  std::string("a:1:3,a:1:5"), std::string("a::3"),
+        std::string("a b"),     std::string("^a:1:3"), std::string("a\n"),         long_one}) {
     CAPTURE(text);
     CHECK(parse_rail_list(text).error() == errc::invalid_argument);
   }

@@ -59,10 +59,7 @@ TEST_CASE("a device that hangs without a word is given up, and its transfer ends
   pair_of_fabrics both({{"transport", "verbs"},
                         {"slice.size", "64KiB"},
                         {"log.level", "debug"},
-                        {"verbs.ack_timeout", "1ms"},
-                        {"verbs.retries", "1"},
-                        {"verbs.rnr_timer", "1"},
-                        {"connect.timeout", "200ms"},
+                        {"verbs.silence_limit", "150ms"},
                         {"lane.bulk.channels", "2"}});
   both.connect();
   CHECK(both.write() == error_code());

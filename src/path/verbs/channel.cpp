@@ -36,7 +36,7 @@ channel::channel(std::unique_ptr<endpoint> connected, boost::asio::any_io_execut
                  std::uint32_t epoch, listener& events, driver& owner, disposer dispose, const tunables& limits)
     : endpoint_(std::move(connected)), queues_(endpoint_->shared), by_(queues_->on().by),
       peer_rail_(endpoint_->peer_rail), place_(at), epoch_(epoch), events_(events), driver_(owner),
-      dispose_(std::move(dispose)), fence_limit_(limits.verbs_fence_limit), silence_limit_(silence_limit(limits)),
+      dispose_(std::move(dispose)), fence_limit_(limits.verbs_fence_limit), silence_limit_(limits.verbs_silence_limit),
       parts_(most_batched * endpoint_->most_parts), slots_(endpoint_->send_depth), may_send_(endpoint_->peer_credits),
       allowed_(queues::least_credits), owned_(queues::least_credits), timer_(std::move(thread)) {}
 

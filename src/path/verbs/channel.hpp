@@ -120,8 +120,8 @@ private:
     std::uint64_t request = 0;
   };
 
-  [[nodiscard]] static duration silence_limit(const tunables& limits) noexcept;
   void watch();
+  void judge(std::uint64_t before);
   void probe();
   void happened(endpoint::event what, const std::string& why);
   void fail(errc code, std::string why);
@@ -168,7 +168,7 @@ private:
   std::uint64_t posted_ = 0;
   std::uint64_t completed_ = 0;
   std::uint64_t signalled_ = 0; ///< the last that reports its end
-  bool watched_ = false;        ///< whether the device reports anything
+  bool watched_ = false;        ///< a wait of watch() is under way
   bool stuck_ = false;          ///< the device took no more: nothing may go out of order behind what it did not take
   std::array<ibv_send_wr, most_batched> batch_;
   std::vector<ibv_sge> parts_; ///< of the batch

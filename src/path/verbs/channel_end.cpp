@@ -1,40 +1,37 @@
 // How a channel ends: what its device, its peer or nobody tells, and the fence.
 #include "path/verbs/channel.hpp"
 
-#include "path/verbs/timeouts.hpp"
-
 #include <boost/asio/post.hpp>
 
 #include <fmt/format.h>
 
 namespace weft::path::verbs {
 
-/// A device has given a request up, or ended it, after so long, whatever the peer does: a timeout lasts up to four
-/// times as long as it was set to (IBA 9.9.2.1.1), for the first attempt and each that follows, and so do the pauses of
-/// a receiver without a buffer.
-duration channel::silence_limit(const tunables& limits) noexcept {
-  return 4 * ack_timeout_of(ack_timeout_exponent(limits)) * (limits.verbs_retries + 1) +
-         rnr_pause(limits) * (limits.verbs_rnr_retries + 1);
-}
-
-/// A queue pair of which the device tells nothing for that long counts as lost: it hangs. (rxe of Linux 6.1 does so
-/// over a network interface that has ceased to send, and neither sends again nor gives up.) One wait at a time, begun
-/// by what is posted when there is none, so that it costs nothing for each request.
+/// A queue pair of which the device tells nothing for so long counts as lost: it hangs. (rxe of Linux 6.1 does so over
+/// a network interface that has ceased to send, and neither sends again nor gives up.) One wait at a time, begun by
+/// what is posted when there is none, so that it costs nothing for each request.
 void channel::watch() {
   watched_ = true;
   timer_.expires_after(silence_limit_);
   timer_.async_wait([weak = weak_from_this(), before = completed_](const error_code& code) {
     const auto self = weak.lock();
     if (code || !self || self->state_ != state::open) return;
-    self->watched_ = false;
-    if (self->completed_ >= self->signalled_) return self->probe();
-    if (self->completed_ > before) return self->watch();
     self->driver_.batch_begins();
-    self->fail(errc::path_failed, fmt::format("rail {}, queue pair {} to {}: the device tells nothing of {} requests",
-                                              self->queues_->on().name, self->endpoint_->pair->qp_num,
-                                              self->endpoint_->peer_address, self->posted_ - self->completed_));
+    self->judge(before);
     self->driver_.batch_ends();
   });
+}
+
+/// By what the device has told by now, whether this thread came to read it or not.
+void channel::judge(std::uint64_t before) {
+  while (state_ == state::open && queues_->fetch()) queues_->deliver();
+  if (state_ != state::open) return;
+  watched_ = false;
+  if (completed_ >= signalled_) return probe();
+  if (completed_ > before) return watch();
+  fail(errc::path_failed,
+       fmt::format("rail {}, queue pair {} to {}: the device tells nothing of {} requests", queues_->on().name,
+                   endpoint_->pair->qp_num, endpoint_->peer_address, posted_ - completed_));
 }
 
 /// What was posted behind the last request that reports its end may be stuck as well: one that writes nothing asks.

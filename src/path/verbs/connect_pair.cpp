@@ -2,7 +2,6 @@
 #include "path/verbs/connect.hpp"
 
 #include "lane/policy.hpp"
-#include "path/verbs/timeouts.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -25,6 +24,13 @@ ibv_mtu mtu_of(std::uint32_t bytes) {
     if (bytes <= 128U << mtu) return mtu;
   }
   return IBV_MTU_4096;
+}
+
+/// The exponent of the local ACK timeout, 4.096 us * 2^n, that lasts at least `wanted` (IBA 9.7.6.1.3).
+std::uint8_t timeout_exponent(duration wanted) {
+  std::uint8_t exponent = 1;
+  while (exponent < 31 && std::chrono::nanoseconds(std::uint64_t{4096} << exponent) < wanted) ++exponent;
+  return exponent;
 }
 
 } // namespace
@@ -129,7 +135,7 @@ result<void> connector::make_ready(endpoint& of, rdma_cm_id& id, lane on, const 
   attributes = {};
   attributes.qp_state = IBV_QPS_RTS;
   if (by_.init_qp_attr(&id, &attributes, &mask) != 0) return failed("rdma_init_qp_attr", errno);
-  attributes.timeout = ack_timeout_exponent(limits_);
+  attributes.timeout = timeout_exponent(limits_.verbs_ack_timeout);
   attributes.retry_cnt = static_cast<std::uint8_t>(limits_.verbs_retries);
   attributes.rnr_retry = static_cast<std::uint8_t>(limits_.verbs_rnr_retries);
   attributes.max_rd_atomic = std::min(mine.initiator_depth, terms.responder_resources);

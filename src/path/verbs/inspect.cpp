@@ -81,7 +81,9 @@ std::vector<gid_status> gids_of(const calls& by, ibv_context* context, std::uint
                     .why_not = {}};
     if (entry.ndev_ifindex != 0 && ::if_indextoname(entry.ndev_ifindex, name.data()) != nullptr)
       told.interface = name.data();
-    const bool taken = used != nullptr && std::count(used->addresses.begin(), used->addresses.end(), address) > 0;
+    const bool named = used == nullptr || used->gid_index.value_or(entry.gid_index) == entry.gid_index;
+    const bool taken =
+        used != nullptr && named && std::count(used->addresses.begin(), used->addresses.end(), address) > 0;
     if (entry.gid_type != IBV_GID_TYPE_ROCE_V2) {
       told.why_not = "it is not RoCE v2";
     } else if (address.is_v6() && address.to_v6().is_link_local()) {
@@ -104,12 +106,12 @@ host_status inspect_host(const config& settings) {
   if (devices_are_inherited()) return host;
   const auto& by = calls_in_use();
   const auto usable = rail_set::find(by, settings.values().verbs_rails);
-  int count = 0;
-  ibv_context** contexts = by.get_devices(&count);
-  if (contexts == nullptr) return host;
   for (const auto& each : usable.unusable()) {
     host.rails.push_back({.name = each.name, .state = {}, .link_layer = {}, .gids = {}, .why_not = each.why});
   }
+  int count = 0;
+  ibv_context** contexts = by.get_devices(&count);
+  if (contexts == nullptr) return host;
   for (int i = 0; i < count; ++i) {
     ibv_device_attr device{};
     if (by.query_device(contexts[i], &device) != 0) continue; // it is among those that are not usable

@@ -70,6 +70,7 @@ rail_set rail_set::find(const calls& by, const rail_list& chosen) {
     const std::string name = by.get_device_name(contexts[i]->device);
     if (const int code = by.query_device(contexts[i], &device); code != 0) {
       set.unusable_.push_back({name, fmt::format("query_device: {}", std::strerror(code))});
+      seen.push_back(name + ":1"); // it is there
       continue;
     }
     for (std::uint8_t port = 1; port <= device.phys_port_cnt; ++port) {
