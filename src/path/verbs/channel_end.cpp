@@ -22,9 +22,11 @@ void channel::watch() {
   });
 }
 
-/// By what the device has told by now, whether this thread came to read it or not.
+/// By what the device has told by now, whether this thread came to read it or not: it reads until it has seen progress,
+/// and no longer, as others fill the queue too.
 void channel::judge(std::uint64_t before) {
-  while (state_ == state::open && queues_->fetch()) queues_->deliver();
+  const auto silent = [&] { return state_ == state::open && completed_ == before && completed_ < signalled_; };
+  while (silent() && queues_->fetch()) queues_->deliver();
   if (state_ != state::open) return;
   watched_ = false;
   if (completed_ >= signalled_) return probe();

@@ -64,7 +64,7 @@ rail_set rail_set::find(const calls& by, const rail_list& chosen) {
   std::vector<std::string> seen;
   int count = 0;
   ibv_context** contexts = by.get_devices(&count);
-  // Without any it has no device, or a kernel without RDMA.
+  // Null: no device, or a kernel without RDMA.
   for (int i = 0; contexts != nullptr && i < count; ++i) {
     ibv_device_attr device{};
     const std::string name = by.get_device_name(contexts[i]->device);
