@@ -154,7 +154,11 @@ void link_side::protocol_broken(const error& how) {
 
 void link_side::batch_begins() {
   worker_.begin();
-  worker_.touch(self());
+  take_part();
+}
+
+void link_side::take_part() {
+  if (!touched) worker_.touch(self());
 }
 
 void link_side::channel_failed(wire::place at, std::uint32_t epoch, const error& why) {

@@ -35,8 +35,14 @@ public:
   /// From any thread: work(engine) on this side's thread, in a batch.
   template <class Work>
   void run(Work&& work) {
+    if (worker_.here()) {
+      return worker_.run([&] {
+        take_part();
+        work(engine_);
+      });
+    }
     worker_.run([self = self(), work = std::forward<Work>(work)]() mutable {
-      self->worker_.touch(self);
+      self->take_part();
       work(self->engine_);
     });
   }
@@ -61,7 +67,7 @@ public:
   void open_channel(wire::place at) override;
   void close_channel(wire::place at) override;
   void operation_arrived(const links::incoming& begun) override;
-  void due_sooner() override { worker_.touch(self()); }
+  void due_sooner() override { take_part(); }
   void protocol_broken(const error& how) override;
 
   // path::driver
@@ -82,6 +88,7 @@ private:
     std::optional<error> lost;   ///< why the closing one goes, if the session is to hear of it
   };
 
+  void take_part();
   [[nodiscard]] place_channels& of(wire::place at);
   void bring_up(wire::place at);
   void take_down(wire::place at, std::optional<error> lost);

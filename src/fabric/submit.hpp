@@ -26,33 +26,34 @@ class pending {
 public:
   using handler = boost::asio::any_completion_handler<void(error_code, Result...)>;
 
-  pending(handler then, worker& thread)
-      : thread_(&thread), handler_(std::move(then)),
-        executor_(boost::asio::get_associated_executor(handler_, thread.executor())), inside_(is_of(thread)) {
+  pending(handler then, worker& thread) : thread_(&thread), handler_(std::move(then)) {
+    const auto executor = boost::asio::get_associated_executor(handler_, thread.executor());
+    const auto* of_thread = executor.template target<boost::asio::io_context::executor_type>();
     // The thread outlives its handlers by itself.
-    if (inside_) return;
-    work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked);
+    if (of_thread != nullptr && *of_thread == thread.executor()) return;
+    own_ = boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
   }
   pending(pending&&) noexcept = default;
   pending& operator=(pending&&) = delete;
   ~pending() {
     if (!handler_) return;
     // Its thread is no more: a handler without an executor of its own runs on the system's.
-    boost::asio::post(boost::asio::system_executor(), [own = work_, ending = bind()]() mutable {
+    boost::asio::post(boost::asio::system_executor(), [own = own_executor(), ending = bind()]() mutable {
       own ? boost::asio::dispatch(own, std::move(ending)) : ending();
     });
   }
 
   /// The end of an operation, on `thread` or elsewhere.
-  void operator()(error_code code, Result... result) {
+  void operator()(error_code code, Result&&... result) {
     if (!thread_->here() || thread_->initiating()) return later(code, std::move(result)...);
+    if (!own_) return std::move(handler_)(code, std::move(result)...);
     code_ = code;
     result_ = {std::move(result)...};
     run();
   }
 
   /// The end of one that never began, or that ends inside the caller's own call.
-  void later(error_code code, Result... result) {
+  void later(error_code code, Result&&... result) {
     code_ = code;
     result_ = {std::move(result)...};
     thread_->post([self = std::move(*this)]() mutable { self.run(); });
@@ -62,20 +63,22 @@ public:
 
 private:
   void run() {
+    if (const auto own = own_executor()) return boost::asio::dispatch(own, bind());
     // dispatch() would post what a completion queue delivers: that is outside the context's handlers.
-    if (inside_ && thread_->here()) return bind()();
-    boost::asio::dispatch(executor_, bind());
+    if (thread_->here()) return bind()();
+    boost::asio::dispatch(thread_->executor(), bind());
   }
 
-  [[nodiscard]] bool is_of(worker& thread) const noexcept {
-    const auto* own = executor_.target<boost::asio::io_context::executor_type>();
-    return own != nullptr && *own == thread.executor();
+  /// Without the work, which the call takes along: once that was handed on, the executor's context may end, and is not
+  /// touched from here any more.
+  [[nodiscard]] boost::asio::any_completion_executor own_executor() const {
+    if (!own_) return {};
+    return boost::asio::prefer(own_, boost::asio::execution::outstanding_work.untracked);
   }
 
-  /// The call with all it needs. It takes the work along: once it was handed on, the executor's context may end, and is
-  /// not touched from here any more.
+  /// The call with all it needs.
   auto bind() {
-    return [work = std::exchange(work_, {}), then = std::move(handler_), code = code_,
+    return [work = std::exchange(own_, {}), then = std::move(handler_), code = code_,
             result = std::move(result_)]() mutable {
       std::apply([&](Result&... values) { std::move(then)(code, std::move(values)...); }, result);
     };
@@ -83,9 +86,7 @@ private:
 
   worker* thread_;
   handler handler_;
-  boost::asio::any_completion_executor executor_;
-  bool inside_;                               ///< it runs on the thread
-  boost::asio::any_completion_executor work_; ///< keeps the handler's own executor busy until it has run
+  boost::asio::any_completion_executor own_; ///< busy until the handler has run there; empty: it runs on the thread
   error_code code_ = errc::closed;
   std::tuple<Result...> result_;
 };
@@ -101,7 +102,7 @@ inline constexpr links::operation_id cancelled_before = ~links::operation_id{0};
 
 /// Starts `asked` on its lane; `payload` is copied if the caller is on another thread. `owner` completes it. The id is
 /// stored into `*id` on the lane's thread, for cancel().
-inline void submit(const std::shared_ptr<link_core>& core, links::operation_request asked,
+inline void submit(const std::shared_ptr<link_core>& core, links::operation_request&& asked,
                    std::unique_ptr<links::completion> owner, std::shared_ptr<links::operation_id> id) {
   auto& side = core->side_of(asked.carries);
   const auto begin = [&side](links::engine& engine, links::operation_request&& request,

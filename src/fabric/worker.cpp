@@ -22,10 +22,19 @@ constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
 constexpr unsigned fewest_looks = 16;
 constexpr unsigned most_looks = 256;
 /// Looks without a result after which a spinning thread lets others run: two on one processor would else wait for each
-/// other's time slice.
-constexpr unsigned looks_before_yield = 64;
+/// other's time slice. They become more while nobody else wants the processor, as a system call that nobody needs
+/// delays what arrives.
+constexpr unsigned fewest_looks_before_yield = 64;
+constexpr unsigned most_looks_before_yield = 8192;
 /// How long a thread with a real-time priority stays awake for nothing: as long as it does, nobody else runs there.
 constexpr duration longest_realtime_spin = std::chrono::microseconds(50);
+
+/// How often another thread got the processor in place of this one.
+long times_displaced() noexcept {
+  rusage used{};
+  ::getrusage(RUSAGE_THREAD, &used);
+  return used.ru_nvcsw + used.ru_nivcsw;
+}
 
 } // namespace
 
@@ -89,6 +98,8 @@ void worker::look_around() {
   auto until = time_point::min();
   unsigned looks = fewest_looks;
   unsigned quiet = 0; ///< looks since something happened, or others were let run
+  unsigned before_yield = fewest_looks_before_yield;
+  auto displaced = times_displaced();
   while (!ending_) {
     const auto queues = static_cast<unsigned>(sources_.size());
     bool seen = look();
@@ -102,9 +113,12 @@ void worker::look_around() {
     quiet += looks;
     if (queues > 0) looks = std::min(2 * looks, most_looks);
     if (poll_ == poll_mode::spin && channels_ > 0) {
-      if (quiet < looks_before_yield) continue;
+      if (quiet < before_yield) continue;
       quiet = 0;
       std::this_thread::yield();
+      const auto before = std::exchange(displaced, times_displaced());
+      const bool wanted = displaced != before;
+      before_yield = wanted ? fewest_looks_before_yield : std::min(2 * before_yield, most_looks_before_yield);
     } else if (until == time_point::min()) {
       until = clock::now() + spin_;
     } else if (clock::now() >= until) {

@@ -246,6 +246,7 @@ private:
   bool fits(const operation& op) const noexcept;
   void tell_owner(operation& op);
   void finish(operation& op);
+  void renew_used();
   void complete_ended();
   void push_response(operation_id id, error_code code, std::string_view where, std::span<const std::byte> payload,
                      bool data_sent);
@@ -343,11 +344,12 @@ private:
   std::array<lane_state*, lane_count> by_lane_{}; ///< null: of another engine
   using operation_map = std::unordered_map<operation_id, operation>;
   operation_map operations_;
-  std::vector<operation_map::node_type> spare_; ///< ended operations, for reuse
+  std::vector<operation_map::node_type> used_;  ///< operations that ended in this batch
+  std::vector<operation_map::node_type> spare_; ///< made new, for reuse
   std::deque<operation_id> waiting_;            ///< queued, in order
   std::vector<operation_id> reports_;           ///< receivers whose news is told at the end of the batch
   std::vector<ended> ended_;
-  std::vector<ended> spare_ended_; ///< its memory is reused
+  std::vector<ended> completing_; ///< of these, the ones whose turn it is
   timer_heap timers_;
   outbox outbox_;
   std::uint32_t received_ = 0;     ///< the last message that arrived

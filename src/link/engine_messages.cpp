@@ -111,6 +111,7 @@ void engine::flush_channels() {
       if (each->channel != nullptr) each->channel->flush();
     }
   }
+  renew_used();
 }
 
 void engine::frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) {
@@ -241,7 +242,7 @@ void engine::response_arrived(const wire::frame_header& header, std::span<const 
   auto* op = find(header.transfer);
   if (op == nullptr || !op->ours || op->answered) return;
   wire::reader in(body);
-  auto where = printable(in.text(wire::longest_where));
+  const auto where = in.text(wire::longest_where);
   if (!in.ok()) return broken("malformed response");
   const auto payload = in.rest();
   op->answered = true;
@@ -249,7 +250,7 @@ void engine::response_arrived(const wire::frame_header& header, std::span<const 
   const auto code = header.code == 0 ? error_code{} : wire::reason_of(header.code, errc::handler_failed);
   if (op->now == phase::stopping) return try_finish_stop(*op); // its end is decided; nobody waits for more
   if (code) {
-    stop(*op, error(to_errc(code), std::move(where)));
+    stop(*op, error(to_errc(code), printable(where)));
     return;
   }
   const bool data_open = op->slices.length > 0 && op->now != phase::settling;

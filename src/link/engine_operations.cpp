@@ -227,7 +227,7 @@ void engine::tell_owner(operation& op) {
     op.ending.verified_slices = std::move(op.out ? op.out->verified : op.in->verified);
     op.ending.slice_size = op.slices.size;
   }
-  if (op.owner) ended_.push_back({std::move(op.owner), std::exchange(op.ending, {})});
+  if (op.owner) ended_.push_back({std::move(op.owner), std::move(op.ending)});
 }
 
 void engine::finish(operation& op) {
@@ -242,20 +242,29 @@ void engine::finish(operation& op) {
   }
   granted_pieces_ -= op.granted_pieces;
   ++counters_.operations_ended;
-  auto node = operations_.extract(op.id);
-  if (spare_.size() == most_spare) return;
-  std::destroy_at(&op);
-  std::construct_at(&op);
-  spare_.push_back(std::move(node));
+  // It lets go of memory now; the rest of what it holds goes when its node is made new.
+  op.out.reset();
+  op.in.reset();
+  used_.push_back(operations_.extract(op.id));
+}
+
+/// Makes ended operations ready for reuse. Behind what the batch sends: whoever is answered does not wait for it.
+void engine::renew_used() {
+  for (auto& node : used_) {
+    if (spare_.size() == most_spare) break;
+    std::destroy_at(&node.mapped());
+    std::construct_at(&node.mapped());
+    spare_.push_back(std::move(node));
+  }
+  used_.clear();
 }
 
 void engine::complete_ended() {
   // An owner may start operations or answer others: what ends by that is completed in the same batch.
   do {
-    auto batch = std::exchange(ended_, std::exchange(spare_ended_, {}));
-    for (auto& [owner, result] : batch) owner->complete(std::move(result));
-    batch.clear();
-    spare_ended_ = std::move(batch);
+    completing_.swap(ended_);
+    for (auto& [owner, result] : completing_) owner->complete(std::move(result));
+    completing_.clear();
     begin_waiting();
   } while (!ended_.empty());
 }

@@ -74,16 +74,9 @@ result<channel_hello> decode_channel_hello(std::span<const std::byte> body) {
 }
 
 void encode(const request& value, std::vector<std::byte>& out) {
-  writer(out)
-      .integer(value.service)
-      .integer(static_cast<std::uint8_t>(value.kind))
-      .integer(static_cast<std::uint8_t>(value.carries))
-      .integer(static_cast<std::uint8_t>(value.verify))
-      .integer(value.slice_size)
-      .integer(value.length)
-      .integer(value.window)
-      .integer(value.time_left_ns)
-      .integer(value.grant_length);
+  writer(out).integers(value.service, static_cast<std::uint8_t>(value.kind), static_cast<std::uint8_t>(value.carries),
+                       static_cast<std::uint8_t>(value.verify), value.slice_size, value.length, value.window,
+                       value.time_left_ns, value.grant_length);
 }
 
 result<request> decode_request(reader& in) {

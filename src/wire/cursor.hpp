@@ -3,6 +3,7 @@
 
 #include "weft/id.hpp"
 
+#include <array>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -73,6 +74,15 @@ public:
   template <std::unsigned_integral T>
   writer& integer(T value) {
     return bytes(std::as_bytes(std::span<const T, 1>(&value, 1)));
+  }
+
+  /// One after the other, as integer() does, at the price of one.
+  template <std::unsigned_integral... T>
+  writer& integers(T... values) {
+    std::array<std::byte, (sizeof(T) + ...)> all;
+    std::size_t at = 0;
+    ((std::memcpy(all.data() + at, &values, sizeof(T)), at += sizeof(T)), ...);
+    return bytes(all);
   }
 
   writer& id(const id128& value) { return integer(value.high).integer(value.low); }

@@ -40,8 +40,7 @@ result<void> measure(const bench_arguments& arguments, std::string name, request
   plan.duration = arguments.iterations > 0 ? std::chrono::hours{1} : arguments.duration;
   std::optional<caller_thread> own;
   if (arguments.own_context) own.emplace();
-  const auto executor = own ? own->executor() : peer.to.executor(plan.lane);
-  auto load = std::make_shared<request_load>(peer.to, plan, executor);
+  auto load = std::make_shared<request_load>(peer.to, plan, own ? own->executor() : boost::asio::any_io_executor());
   auto counting = load->run();
   auto counted = wait_for(counting, signals);
   if (!counted) {

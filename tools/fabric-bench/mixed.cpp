@@ -233,7 +233,7 @@ private:
                                   .warm_up = warm_up(),
                                   .duration = arguments_.phase,
                                   .grace = arguments_.phase / 20};
-      load.requests = std::make_shared<request_load>(with.to, requests, with.to.executor(lane));
+      load.requests = std::make_shared<request_load>(with.to, requests);
       load.requested = load.requests->run();
       return;
     }

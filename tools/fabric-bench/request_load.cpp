@@ -17,9 +17,9 @@ constexpr std::uint64_t most_outstanding = 4096; ///< more of them would only me
 
 } // namespace
 
-request_load::request_load(link to, request_plan plan, boost::asio::any_io_executor executor)
-    : link_(std::move(to)), plan_(plan), executor_(executor), timer_(std::move(executor)),
-      payload_(static_cast<std::size_t>(plan.size)) {
+request_load::request_load(link to, request_plan plan, boost::asio::any_io_executor own)
+    : link_(std::move(to)), plan_(plan), own_(std::move(own)), executor_(own_ ? own_ : link_.executor(plan.lane)),
+      timer_(executor_), payload_(static_cast<std::size_t>(plan.size)) {
   fill_pattern(payload_, plan.size);
 }
 
@@ -83,12 +83,12 @@ void request_load::wait_until(clock::time_point due) {
 void request_load::send(clock::time_point due) {
   ++sent_;
   ++outstanding_;
-  auto handler = boost::asio::bind_executor(
-      executor_,
-      [this, self = shared_from_this(), due](error_code code, const response& answer) { complete(due, code, answer); });
-  request_options options;
-  options.lane = plan_.lane;
-  link_.request(payload_, options, std::move(handler));
+  const request_options options{.lane = plan_.lane};
+  auto handler = [this, self = shared_from_this(), due](error_code code, const response& answer) {
+    complete(due, code, answer);
+  };
+  if (!own_) return link_.request(payload_, options, std::move(handler));
+  link_.request(payload_, options, boost::asio::bind_executor(own_, std::move(handler)));
 }
 
 void request_load::complete(clock::time_point due, error_code code, const response& answer) {

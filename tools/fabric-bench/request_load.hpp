@@ -41,7 +41,8 @@ struct request_count {
 /// Shared, because its own handlers keep it as well as whoever waits for it.
 class request_load : public std::enable_shared_from_this<request_load> {
 public:
-  request_load(link to, request_plan plan, boost::asio::any_io_executor executor);
+  /// `own`: where the answers are wanted; empty: on the thread of the lane.
+  request_load(link to, request_plan plan, boost::asio::any_io_executor own = {});
 
   /// Starts; ready when the last answer is back. Once only.
   [[nodiscard]] std::future<request_count> run();
@@ -60,7 +61,8 @@ private:
 
   link link_;
   request_plan plan_;
-  boost::asio::any_io_executor executor_;
+  boost::asio::any_io_executor own_;
+  boost::asio::any_io_executor executor_; ///< that, or the lane's
   boost::asio::steady_timer timer_;
   std::promise<request_count> promise_;
   request_count count_;

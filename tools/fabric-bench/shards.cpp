@@ -74,7 +74,7 @@ private:
     for (const auto& address : url_.replicas) {
       auto to = connect(on_, address, arguments_.common, signals_);
       if (!to) return to.error();
-      auto load = std::make_shared<request_load>(*to, plan, on_.executor(plan.lane));
+      auto load = std::make_shared<request_load>(*to, plan);
       auto counting = load->run();
       requests_.push_back({plan, std::move(load), std::move(counting)});
     }
