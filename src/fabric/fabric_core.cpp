@@ -1,6 +1,7 @@
 #include "fabric/fabric_core.hpp"
 
 #include "fabric/link_core.hpp"
+#include "path/address.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -104,7 +105,7 @@ result<void> fabric_core::listen(const std::string& at) {
   if (!code) acceptor_.bind(endpoint, code);
   if (!code) acceptor_.listen(asio::socket_base::max_listen_connections, code);
   if (code) return error(to_errc(code), at);
-  address_ = path::tcp::to_text(acceptor_.local_endpoint(code));
+  address_ = path::to_text(acceptor_.local_endpoint(code));
   data().run([self = shared_from_this()] { self->accept_next(); });
   return {};
 }

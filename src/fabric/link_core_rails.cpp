@@ -1,6 +1,7 @@
 // A link's queue pairs: which of the peer's rails a lane's channel is dialled at, and when it goes over TCP instead.
 #include "fabric/fabric_core.hpp"
 #include "fabric/link_core.hpp"
+#include "path/address.hpp"
 
 #include <algorithm>
 
@@ -213,7 +214,7 @@ void link_core::inspect_paths(inspected done) {
     const auto begun = clock::now();
     for (const auto& each : self->peer_rails_) {
       found->push_back(
-          {.transport = "verbs", .from = {}, .to = path::tcp::to_text(each.at.at), .why_not = {}, .lanes = {}});
+          {.transport = "verbs", .from = {}, .to = path::to_text(each.at.at), .why_not = {}, .lanes = {}});
     }
     if (found->empty()) {
       const bool wanted = limits.transport != transport_choice::tcp;
@@ -223,8 +224,8 @@ void link_core::inspect_paths(inspected done) {
                                                                  : fmt::format("{} offers no RDMA rail", self->peer());
     }
     found->push_back({.transport = "tcp",
-                      .from = path::tcp::to_text(self->local_),
-                      .to = path::tcp::to_text(self->remote_),
+                      .from = path::to_text(self->local_),
+                      .to = path::to_text(self->remote_),
                       .why_not = {},
                       .lanes = {}});
     for (std::size_t i = 0; i < self->peer_rails_.size(); ++i) {

@@ -62,7 +62,7 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
     if (name == RDMA_OPTION_ID_TOS) static_cast<identity&>(*id).traffic_class = *static_cast<std::uint8_t*>(value);
     return 0;
   };
-  made.resolve_addr = [](rdma_cm_id* id, sockaddr*, sockaddr* address, int) {
+  made.resolve_addr = [](rdma_cm_id* id, sockaddr* from, sockaddr* address, int) {
     const std::lock_guard lock(current_->lock_);
     auto& dialling = static_cast<identity&>(*id);
     const auto& to = *reinterpret_cast<const sockaddr_in*>(address);
@@ -76,6 +76,16 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
     dialling.verbs = &dialling.on->context;
     dialling.port_num = 1;
     dialling.port = ntohs(to.sin_port);
+    auto& source = id->route.addr.src_sin;
+    source = {};
+    source.sin_family = AF_INET;
+    source.sin_addr.s_addr = address_of(dialling.on->rail);
+    const auto* named = reinterpret_cast<const sockaddr_in*>(from);
+    if (named != nullptr && !current_->ignores_source_ && named->sin_addr.s_addr == source.sin_addr.s_addr) {
+      dialling.leads_from = gid_index;
+    } else if (dialling.leads_from = current_->leads_from_; dialling.leads_from != gid_index) {
+      source.sin_addr.s_addr |= htonl(dialling.leads_from << 1U); // the host's other address there
+    }
     current_->tell(dialling, RDMA_CM_EVENT_ADDR_RESOLVED);
     return 0;
   };
@@ -154,7 +164,7 @@ void fake_network::add_manager_calls(path::verbs::calls& made) {
       const auto address = address_of(static_cast<identity&>(*id).on->rail);
       gid[10] = gid[11] = 0xff;
       std::memcpy(gid + 12, &address, sizeof address);
-      attributes->ah_attr.grh.sgid_index = current_->leads_from_;
+      attributes->ah_attr.grh.sgid_index = static_cast<identity&>(*id).leads_from;
       attributes->ah_attr.grh.traffic_class = static_cast<identity&>(*id).traffic_class;
     }
     return 0;

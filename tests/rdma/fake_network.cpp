@@ -144,9 +144,10 @@ void fake_network::allow_reads(int most) {
   reads_ = most;
 }
 
-void fake_network::lead_from(std::uint8_t gid) {
+void fake_network::lead_from(std::uint8_t gid, bool ignored) {
   const std::lock_guard lock(lock_);
   leads_from_ = gid;
+  ignores_source_ = ignored;
 }
 
 std::vector<fake_network::attributes> fake_network::connected() const {

@@ -69,8 +69,9 @@ public:
 
   /// Devices that are found from now on serve so many RDMA READs at once, and send as many.
   void allow_reads(int most);
-  /// Routes lead from this entry of the table of GIDs from now on, and not from `gid_index`.
-  void lead_from(std::uint8_t gid);
+  /// Routes lead from this entry of the table of GIDs from now on, and not from `gid_index`, unless whoever dials names
+  /// the address of that one and is not `ignored`.
+  void lead_from(std::uint8_t gid, bool ignored = false);
   /// Of the only entry that can be used: before it are one that cannot be routed and one of RoCE v1.
   static constexpr std::uint8_t gid_index = 2;
 
@@ -163,6 +164,7 @@ private:
   std::size_t calls_failed_ = 0;
   int reads_ = 16;
   std::uint8_t leads_from_ = gid_index;
+  bool ignores_source_ = false;
   bool cannot_poll_ = false; ///< it is poll_cq that fails
   fault misplacing_;
   std::string complaints_;

@@ -130,9 +130,10 @@ struct fake_network::identity : rdma_cm_id {
   device* on = nullptr;
   std::uint16_t port = 0; ///< that it listens at, or dials
   bool listening = false;
-  identity* other = nullptr;      ///< its connection's other end
-  std::uint32_t peer_pair = 0;    ///< as that told it
-  std::uint8_t traffic_class = 0; ///< of the end that dials
+  identity* other = nullptr;           ///< its connection's other end
+  std::uint32_t peer_pair = 0;         ///< as that told it
+  std::uint8_t traffic_class = 0;      ///< of the end that dials
+  std::uint8_t leads_from = gid_index; ///< which GID its route does
   bool connected = false;
 };
 

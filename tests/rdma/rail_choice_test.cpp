@@ -61,11 +61,30 @@ TEST_CASE("without a rail of those that verbs.rails names there is no RDMA, and 
         std::string::npos);
 }
 
+TEST_CASE("a rail is dialled from the GID that verbs.rails names, though the host's routing would choose another one") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both(over_verbs);
+  network.lead_from(5);
+  for (const bool named : {true, false}) {
+    CAPTURE(named);
+    fabric other(configured({{"transport", "verbs"}, {"verbs.rails", named ? "fake0:1:2,fake1:1:2" : "any"}}));
+    auto link = soon(other.connect(both.server->address(), asio::use_future));
+    CHECK(text_of(soon(link.request(bytes_of("hello"), {}, asio::use_future)).payload) == "hello");
+    std::size_t from_named = 0;
+    for (const auto& [receiving, sending, peer] : network.connected())
+      from_named += receiving.ah_attr.grh.sgid_index == 2 ? 1U : 0U;
+    // The ends that accept have the address that was dialled.
+    CHECK(from_named == network.connected().size() / (named ? 1 : 2));
+  }
+  both.here = {}, both.there = {};
+}
+
 TEST_CASE("a route from another GID than the one that verbs.rails names is not taken, and the reason is told") {
   fake_network network;
   const clean_end then{network};
   pair_of_fabrics both;
-  network.lead_from(5);
+  network.lead_from(5, true);
   fabric other(both.with_log({{"verbs.rails", "fake0:1:2,fake1:1:2"}}));
   auto link = soon(other.connect(both.server->address(), asio::use_future));
   CHECK(text_of(soon(link.request(bytes_of("hello"), {}, asio::use_future)).payload) == "hello");

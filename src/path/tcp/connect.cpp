@@ -1,5 +1,7 @@
 #include "path/tcp/connect.hpp"
 
+#include "path/address.hpp"
+
 #include <boost/asio/connect.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
@@ -145,12 +147,6 @@ result<address> parse_address(std::string_view text) {
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (failure != std::errc{} || end != text.data() + text.size()) return bad("the port is no number up to 65535");
   return address{std::string(host), std::string(text)};
-}
-
-std::string to_text(const asio::ip::tcp::endpoint& endpoint) {
-  const auto host = endpoint.address().to_string();
-  if (endpoint.address().is_v6()) return fmt::format("[{}]:{}", host, endpoint.port());
-  return fmt::format("{}:{}", host, endpoint.port());
 }
 
 result<void> check_options(const tunables& limits) {

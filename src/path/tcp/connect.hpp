@@ -23,8 +23,6 @@ struct address {
 
 /// HOST:PORT or [V6]:PORT, optionally behind weft://. Errors: invalid_url.
 [[nodiscard]] result<address> parse_address(std::string_view text);
-/// HOST:PORT, with brackets around a V6 address.
-[[nodiscard]] std::string to_text(const boost::asio::ip::tcp::endpoint& endpoint);
 
 /// Whether the kernel has what the settings ask of it. Errors: invalid_config, naming the setting.
 [[nodiscard]] result<void> check_options(const tunables& limits);

@@ -1,5 +1,7 @@
 #include "path/verbs/connect.hpp"
 
+#include "path/address.hpp"
+
 #include <boost/asio/post.hpp>
 
 #include <fcntl.h>
@@ -42,11 +44,6 @@ sockaddr* generic(sockaddr_storage& address) {
   return reinterpret_cast<sockaddr*>(&address);
 }
 
-std::string to_text(const boost::asio::ip::tcp::endpoint& of) {
-  const auto host = of.address().to_string();
-  return of.address().is_v6() ? fmt::format("[{}]:{}", host, of.port()) : fmt::format("{}:{}", host, of.port());
-}
-
 } // namespace
 
 /// An event of librdmacm's, with what it points to.
@@ -71,7 +68,8 @@ struct connector::attempt {
   duration limit{}; ///< from its turn on
   boost::asio::steady_timer timer;
   boost::asio::steady_timer turn;
-  bool counts = false; ///< among those that dial
+  bool counts = false;     ///< among those that dial
+  bool from_named = false; ///< from the address that verbs.rails names, not the one that routing chose
 };
 
 connector::request::request(std::shared_ptr<connector> of, connection_id id, greeting said, rdma_conn_param terms)
@@ -343,19 +341,24 @@ void connector::finish(const std::shared_ptr<attempt>& of, const error& failure)
   admit();
 }
 
-void connector::begin(const std::shared_ptr<attempt>& of) {
+/// `source`: null where the host's routing is to choose it.
+void connector::begin(const std::shared_ptr<attempt>& of, const boost::asio::ip::address* source) {
   rdma_cm_id* id = nullptr;
   const auto failed = [&](const char* what) {
     finish(of, error(errc::unreachable, fmt::format("{}: {}: {}", to_text(of->to.at), what, text_of(errno))));
   };
   if (by_.create_id(events_.get(), &id, nullptr, RDMA_PS_TCP) != 0) return failed("rdma_create_id");
+  if (of->id) attempts_.erase(of->id.get());
   of->id = {id, {&by_}};
   attempts_[id] = of;
   auto traffic = traffic_class_of(of->said.at.carries);
   by_.set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_TOS, &traffic, sizeof traffic);
   auto address = address_of(of->to.at);
+  auto local = address_of({source != nullptr ? *source : boost::asio::ip::address(), 0});
   const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(limits_.connect_timeout).count();
-  if (by_.resolve_addr(id, nullptr, generic(address), static_cast<int>(limit)) != 0) failed("rdma_resolve_addr");
+  if (by_.resolve_addr(id, source != nullptr ? generic(local) : nullptr, generic(address), static_cast<int>(limit)) !=
+      0)
+    failed("rdma_resolve_addr");
 }
 
 void connector::next_step(const std::shared_ptr<attempt>& of, const arrival& event) {
@@ -365,6 +368,9 @@ void connector::next_step(const std::shared_ptr<attempt>& of, const arrival& eve
   };
   switch (event.type) {
     case RDMA_CM_EVENT_ADDR_RESOLVED: {
+      if (const auto* source = named_source(id); source != nullptr && !std::exchange(of->from_named, true)) {
+        return begin(of, source);
+      }
       const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(limits_.connect_timeout).count();
       if (by_.resolve_route(&id, static_cast<int>(limit)) != 0) failed("rdma_resolve_route: " + text_of(errno));
       return;
@@ -473,28 +479,6 @@ void connector::requested(arrival&& event) {
     return;
   }
   on_asked_(std::make_shared<request>(shared_from_this(), std::move(id), *said, event.terms));
-}
-
-void connector::accept_here(connection_id id, const greeting& said, rdma_conn_param terms, const queues_on& from,
-                            const dialled& ready) {
-  auto made = make_endpoint(*id, from);
-  result<void> prepared;
-  if (made) prepared = make_ready(**made, *id, said.at.carries, terms);
-  if (!made || !prepared) {
-    if (made) (*made)->shared->release((*made)->send_depth, queues::least_credits);
-    by_.reject(id.get(), nullptr, 0);
-    return ready(made ? prepared.error() : made.error(), nullptr);
-  }
-  auto& of = **made;
-  of.peer_rail = said.rail;
-  of.peer_credits = said.credits;
-  of.accepted = true;
-  of.answer = said;
-  of.answer.rail = static_cast<std::uint8_t>(of.shared->on().index);
-  of.answer.credits = queues::least_credits;
-  of.id = std::move(id);
-  live_[of.id.get()] = {&of, false, {}};
-  ready({}, std::move(*made));
 }
 
 } // namespace weft::path::verbs

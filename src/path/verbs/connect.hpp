@@ -103,11 +103,12 @@ private:
   void handle(arrival&& event);
   void requested(arrival&& event);
   void admit();
-  void begin(const std::shared_ptr<attempt>& of);
+  void begin(const std::shared_ptr<attempt>& of, const boost::asio::ip::address* source = nullptr);
   void next_step(const std::shared_ptr<attempt>& of, const arrival& event);
   void finish(const std::shared_ptr<attempt>& of, const error& failure);
   void accept_here(connection_id id, const greeting& said, rdma_conn_param terms, const queues_on& from,
                    const dialled& ready);
+  [[nodiscard]] const boost::asio::ip::address* named_source(const rdma_cm_id& id) const noexcept;
   /// A queue pair in INIT for the route that `id` has found.
   [[nodiscard]] result<std::unique_ptr<endpoint>> make_endpoint(rdma_cm_id& id, const queues_on& from);
   [[nodiscard]] result<void> make_ready(endpoint& of, rdma_cm_id& id, lane on, const rdma_conn_param& terms);

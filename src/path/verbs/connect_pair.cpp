@@ -105,6 +105,18 @@ result<std::unique_ptr<endpoint>> connector::make_endpoint(rdma_cm_id& id, const
   return made;
 }
 
+/// The address of the GID that verbs.rails names for the rail that `id` was led to, where it was led from another one;
+/// else null.
+const boost::asio::ip::address* connector::named_source(const rdma_cm_id& id) const noexcept {
+  const auto* on = rails_.of(id.verbs, id.port_num);
+  if (on == nullptr || !on->gid_index) return nullptr;
+  const auto& wanted = on->addresses.front();
+  boost::asio::ip::tcp::endpoint from;
+  from.resize(wanted.is_v6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in));
+  std::memcpy(from.data(), &id.route.addr.src_storage, from.size());
+  return from.address() == wanted ? nullptr : &wanted;
+}
+
 /// To RTR and RTS. librdmacm's attributes, but for those that decide how soon a dead peer is noticed, how a receiver
 /// that is late is waited for, and the marks of the lane.
 result<void> connector::make_ready(endpoint& of, rdma_cm_id& id, lane on, const rdma_conn_param& terms) {
@@ -143,6 +155,28 @@ result<void> connector::make_ready(endpoint& of, rdma_cm_id& id, lane on, const 
   if (const int code = by_.modify_qp(of.pair.get(), &attributes, mask); code != 0)
     return failed("modify_qp to RTS", code);
   return {};
+}
+
+void connector::accept_here(connection_id id, const greeting& said, rdma_conn_param terms, const queues_on& from,
+                            const dialled& ready) {
+  auto made = make_endpoint(*id, from);
+  result<void> prepared;
+  if (made) prepared = make_ready(**made, *id, said.at.carries, terms);
+  if (!made || !prepared) {
+    if (made) (*made)->shared->release((*made)->send_depth, queues::least_credits);
+    by_.reject(id.get(), nullptr, 0);
+    return ready(made ? prepared.error() : made.error(), nullptr);
+  }
+  auto& of = **made;
+  of.peer_rail = said.rail;
+  of.peer_credits = said.credits;
+  of.accepted = true;
+  of.answer = said;
+  of.answer.rail = static_cast<std::uint8_t>(of.shared->on().index);
+  of.answer.credits = queues::least_credits;
+  of.id = std::move(id);
+  live_[of.id.get()] = {&of, false, {}};
+  ready({}, std::move(*made));
 }
 
 } // namespace weft::path::verbs
