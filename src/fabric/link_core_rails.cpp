@@ -213,8 +213,7 @@ void link_core::inspect_paths(inspected done) {
     if (!self->alive()) return;
     const auto begun = clock::now();
     for (const auto& each : self->peer_rails_) {
-      found->push_back(
-          {.transport = "verbs", .from = {}, .to = path::to_text(each.at.at), .why_not = {}, .lanes = {}});
+      found->push_back({.transport = "verbs", .from = {}, .to = path::to_text(each.at.at), .why_not = {}, .lanes = {}});
     }
     if (found->empty()) {
       const bool wanted = limits.transport != transport_choice::tcp;
