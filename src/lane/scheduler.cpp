@@ -26,11 +26,14 @@ void scheduler::set(const policies& chosen) noexcept {
 }
 
 void scheduler::ready(lane on, flow& sender) {
-  queues_[static_cast<std::size_t>(on)].ready.add(sender, sender.wanted_by());
+  auto& lane = queues_[static_cast<std::size_t>(on)];
+  lane.ready.add(sender, sender.wanted_by());
+  lane.held_up = false;
 }
 
 void scheduler::remove(lane on, flow& sender) noexcept {
   queues_[static_cast<std::size_t>(on)].ready.remove(sender);
+  queues_[static_cast<std::size_t>(on)].held_up = false;
 }
 
 void scheduler::advance(time_point now) noexcept {
@@ -52,6 +55,17 @@ bool scheduler::others_may_send(std::size_t which) const noexcept {
     if (other != which && may_send(other)) return true;
   }
   return false;
+}
+
+bool scheduler::is_held_up(std::size_t which) const noexcept {
+  return queues_[which].held_up && (policies_[which].limit == 0 || queues_[which].limited_until <= now_);
+}
+
+bool scheduler::is_alone(std::size_t which) const noexcept {
+  for (std::size_t other = 0; other < lane_count; ++other) {
+    if (other != which && (may_send(other) || is_held_up(other))) return false;
+  }
+  return true;
 }
 
 bool scheduler::idle() const noexcept {
@@ -86,7 +100,9 @@ std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
   const auto sent = sender.send(std::min(most, under_way_.quantum()));
   if (sent == 0) {
     lane.ready.remove(sender);
-    if (sender.is_held_up()) ++waits_.channel;
+    const bool more = sender.is_held_up();
+    if (more) ++waits_.channel;
+    lane.held_up = more && lane.ready.empty();
   } else {
     lane.ready.end_turn(sender);
     lane.ready.add(sender, sender.wanted_by());
@@ -108,9 +124,9 @@ std::size_t scheduler::behind() const noexcept {
 std::uint64_t scheduler::serve_by_weight(std::uint64_t allowance) {
   auto& lane = queues_[turn_];
   std::uint64_t total = 0;
+  const auto pay = static_cast<std::int64_t>(std::min(quantum, under_way_.quantum()) * policies_[turn_].weight);
+  if ((may_send(turn_) || is_held_up(turn_)) && !std::exchange(paid_, true)) lane.deficit += pay;
   if (may_send(turn_)) {
-    const auto pay = std::min(quantum, under_way_.quantum()) * policies_[turn_].weight;
-    if (!std::exchange(paid_, true)) lane.deficit += static_cast<std::int64_t>(pay);
     if (lane.deficit > 0) {
       // A flow sends whole slices, so it may overdraw; the lane pays in the next rounds.
       const auto most = policies_[turn_].limit != 0 ? std::min(allowance, quantum) : allowance;
@@ -119,8 +135,9 @@ std::uint64_t scheduler::serve_by_weight(std::uint64_t allowance) {
     }
     if (may_send(turn_) && lane.deficit > 0) return total; // its turn goes on
   }
-  // An idle lane saves nothing up, but pays what it overdrew: else one slice at a time would escape its weight.
-  if (!may_send(turn_)) lane.deficit = std::min<std::int64_t>(lane.deficit, 0);
+  // An idle lane saves nothing up, but pays what it overdrew: else one slice at a time would escape its weight. One
+  // that its channels hold up, as a full socket does, makes its turns good.
+  if (!may_send(turn_)) lane.deficit = std::min(lane.deficit, is_held_up(turn_) ? most_rounds_saved * pay : 0);
   turn_ = (turn_ + 1) % lane_count;
   paid_ = false;
   return total;
@@ -132,7 +149,7 @@ std::uint64_t scheduler::run(std::uint64_t allowance) {
     const auto left = std::min(allowance - total, under_way_.room());
     auto first = behind();
     for (std::size_t i = 0; i < lane_count && first == lane_count; ++i) {
-      if (may_send(i) && !others_may_send(i)) first = i;
+      if (may_send(i) && is_alone(i)) first = i;
     }
     if (first == lane_count) {
       total += serve_by_weight(left);

@@ -85,6 +85,8 @@ public:
   static constexpr std::uint64_t quantum = 64 * 1024;
   /// Bytes that a flow of the only busy lane may send at once: what a path can hand on in one go.
   static constexpr std::uint64_t lone_quantum = 1024 * 1024;
+  /// Rounds that a lane which its channels hold up may make good later.
+  static constexpr std::int64_t most_rounds_saved = 16;
   /// How far a lane that was idle or held up may lag behind its limit, or its reservation, and make that good.
   static constexpr duration longest_lag = std::chrono::milliseconds(5);
 
@@ -94,11 +96,14 @@ private:
     std::int64_t deficit = 0;   ///< bytes it may send; below 0 when the last slice was larger than what was left
     time_point limited_until{}; ///< when what it has sent is within its limit
     time_point reserved_at{};   ///< when it is behind its reservation if it sends nothing more
+    bool held_up = false;       ///< nothing of it is ready, but what had more to send when it could not go on
   };
 
   [[nodiscard]] bool waits_for_limit(std::size_t which) const noexcept;
   [[nodiscard]] bool may_send(std::size_t which) const noexcept;
   [[nodiscard]] bool others_may_send(std::size_t which) const noexcept;
+  [[nodiscard]] bool is_held_up(std::size_t which) const noexcept;
+  [[nodiscard]] bool is_alone(std::size_t which) const noexcept;
   /// The lane that is furthest behind its reservation; lane_count if none is.
   [[nodiscard]] std::size_t behind() const noexcept;
   std::uint64_t serve_once(std::size_t which, std::uint64_t most);

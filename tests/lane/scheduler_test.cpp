@@ -78,6 +78,45 @@ TEST_CASE("a lane that comes back has no claim on the time it was idle") {
   CHECK(steady.sent - before == doctest::Approx(5'000'000).epsilon(0.05));
 }
 
+TEST_CASE("a lane that its channels hold up makes its turns good, up to a bound") {
+  struct channelled final : lanes::flow {
+    std::uint64_t send(std::uint64_t quantum) override {
+      if (held) return 0;
+      sent += quantum;
+      return quantum;
+    }
+    [[nodiscard]] bool is_held_up() const noexcept override { return held; }
+    bool held = false;
+    std::uint64_t sent = 0;
+  };
+  for (const bool third : {false, true}) {
+    CAPTURE(third);
+    host_board alone;
+    scheduler rail(by_weight({1, 4, 2, 1}), alone);
+    channelled stuck;
+    source bulk(plenty), background(third ? plenty : 0);
+    rail.ready(lane::bulk, bulk);
+    rail.ready(lane::background, background);
+    const auto run = [&](bool held, std::uint64_t bytes) {
+      stuck.held = held;
+      rail.ready(lane::standard, stuck);
+      for (std::uint64_t total = 0; total < bytes;) total += rail.run(100'000);
+    };
+    // A fifth of the time, a few rounds long: the share is what it would be without.
+    for (int i = 0; i < 300; ++i) run(i % 5 == 0, 1'000'000);
+    CHECK(static_cast<double>(stuck.sent) / static_cast<double>(bulk.sent) == doctest::Approx(2).epsilon(0.03));
+    // Long: it has no claim on all of that.
+    run(true, 1'000'000'000);
+    const auto before = stuck.sent;
+    const auto others = bulk.sent + background.sent;
+    run(false, 100'000'000);
+    const auto claim = static_cast<double>(scheduler::most_rounds_saved) * 4 * scheduler::quantum;
+    const auto fair = (100e6 - claim) * 4 / (third ? 7 : 6);
+    CHECK(static_cast<double>(stuck.sent - before) == doctest::Approx(fair + claim).epsilon(0.03));
+    CHECK(bulk.sent + background.sent > others);
+  }
+}
+
 TEST_CASE("flows of one lane take turns") {
   host_board alone;
   scheduler rail(by_weight({1, 1, 1, 1}), alone);

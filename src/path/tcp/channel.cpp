@@ -16,8 +16,8 @@ constexpr std::size_t buffer_size = wire::header_size + wire::largest_message;
 constexpr std::size_t most_parts = 64;
 /// Posted messages that may wait for the socket before more are refused.
 constexpr std::size_t most_staged = 512 * 1024;
-/// Bytes of slices gathered for one write.
-constexpr std::uint64_t most_gathered = 1024 * 1024;
+/// Bytes of slices that may wait for the socket.
+constexpr std::uint64_t most_slice_bytes = 1024 * 1024;
 /// Bytes read before other channels of the thread get their turn.
 constexpr std::size_t read_turn = 2 * 1024 * 1024;
 
@@ -36,7 +36,7 @@ void channel::start() {
 
 bool channel::close() noexcept {
   if (std::exchange(closed_, true)) return true;
-  first_slice_ = slice_count_ = 0;
+  first_slice_ = end_slice_;
   error_code ignored;
   // A child of this process may hold the descriptor too; the peer is to see the end all the same.
   socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_both, ignored);
@@ -229,26 +229,26 @@ void channel::came_of_slice(std::size_t bytes) {
 // Sending.
 
 bool channel::post_message(const wire::frame_header& header, std::span<const std::byte> body) {
-  if (before_.size() > most_staged && slice_count_ == 0) flush(); // tells nobody of anything: no slice is out by it
-  auto& to = slice_count_ > 0 ? after_ : before_;
-  if (to.size() > most_staged) return false;
+  // Flushing tells nobody of anything where no slice is out by it.
+  if (messages_.size() - messages_sent_ > most_staged && first_slice_ == end_slice_) flush();
+  if (messages_.size() - messages_sent_ > most_staged) return false;
   std::array<std::byte, wire::header_size> encoded;
   wire::encode(header, encoded);
-  to.insert(to.end(), encoded.begin(), encoded.end());
-  to.insert(to.end(), body.begin(), body.end());
+  messages_.insert(messages_.end(), encoded.begin(), encoded.end());
+  messages_.insert(messages_.end(), body.begin(), body.end());
   return true;
 }
 
 bool channel::takes_slices() const noexcept {
-  // Messages keep their place between slices: behind some, no more slices until they are out. A full socket is no
-  // reason: a lane has as much under way as the scheduler gave it, not as its connection's buffer happens to hold.
-  return !closed_ && after_.empty() && slice_count_ < most_slices && slice_bytes_ < most_gathered;
+  // A full socket is no reason: a lane has as much under way as the scheduler gave it, not as its connection's buffer
+  // happens to hold.
+  return !closed_ && end_slice_ - first_slice_ < most_slices && slice_bytes_ < most_slice_bytes;
 }
 
 void channel::post_slice(const wire::frame_header& header, slice_part part, const memory::piece_list& pieces,
                          const memory::granted_list&) {
   assert(takes_slices());
-  auto& added = slices_[slice_count_++];
+  auto& added = slice(end_slice_++);
   auto frame = header;
   frame.offset += part.from;
   frame.body_length = part.length;
@@ -278,64 +278,73 @@ void channel::flush() {
   if (!waiting_) write_some();
 }
 
+/// The rest of a slice that is partly out, the messages, the other slices: as other channels carry those of other
+/// lanes, nothing of the protocol hangs on their order, and who waits for a message does not wait for what the socket
+/// holds up.
 std::size_t channel::gather(std::span<iovec> out) const noexcept {
   std::size_t count = 0;
-  if (before_sent_ < before_.size()) {
-    out[count++] = {const_cast<std::byte*>(before_.data()) + before_sent_, before_.size() - before_sent_};
-  }
-  for (auto at = first_slice_; at < slice_count_ && count < out.size(); ++at) {
-    const auto& slice = slices_[at];
-    if (slice.header_sent < wire::header_size) {
-      out[count++] = {const_cast<std::byte*>(slice.header.data()) + slice.header_sent,
-                      wire::header_size - slice.header_sent};
+  const auto add = [&](const outgoing_slice& next) {
+    if (out.size() - count < 2) return false;
+    if (next.header_sent < wire::header_size) {
+      out[count++] = {const_cast<std::byte*>(next.header.data()) + next.header_sent,
+                      wire::header_size - next.header_sent};
     }
     std::uint64_t gathered = 0;
     const auto from = count;
-    count += slice.pieces->gather(slice.offset, slice.left, out.subspan(count));
+    count += next.pieces->gather(next.offset, next.left, out.subspan(count));
     for (const auto& part : out.subspan(from, count - from)) gathered += part.iov_len;
-    if (gathered < slice.left) break; // `out` is full
+    return gathered == next.left;
+  };
+  auto number = first_slice_;
+  if (partly_out() && (!add(slices_[number++ % most_slices]) || count == out.size())) return count;
+  if (messages_sent_ < messages_.size()) {
+    out[count++] = {const_cast<std::byte*>(messages_.data()) + messages_sent_, messages_.size() - messages_sent_};
   }
+  while (number != end_slice_ && add(slices_[number % most_slices])) ++number;
   return count;
 }
 
-/// Tells of each slice that is out.
-void channel::written(std::size_t bytes) {
-  const auto staged = std::min(bytes, before_.size() - before_sent_);
-  before_sent_ += staged;
-  bytes -= staged;
-  if (before_sent_ == before_.size()) {
-    before_.clear();
-    before_sent_ = 0;
+/// So many bytes of what was gathered are out, when there were so many of messages.
+void channel::written(std::size_t bytes, std::size_t messages) {
+  if (partly_out()) bytes = slice_written(bytes);
+  if (closed_ || partly_out()) return;
+  const auto some = std::min(bytes, messages - messages_sent_);
+  messages_sent_ += some;
+  bytes -= some;
+  if (messages_sent_ == messages_.size() || messages_sent_ > most_staged) {
+    messages_.erase(messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(messages_sent_));
+    messages_sent_ = 0;
   }
-  while (first_slice_ < slice_count_) {
-    auto& slice = slices_[first_slice_];
-    const auto header = std::min(bytes, wire::header_size - slice.header_sent);
-    slice.header_sent += header;
-    bytes -= header;
-    const auto payload = std::min<std::uint64_t>(bytes, slice.left);
-    slice.offset += payload;
-    slice.left -= payload;
-    bytes -= payload;
-    if (slice.left > 0 || slice.header_sent < wire::header_size) return;
+  while (bytes > 0 && !closed_) bytes = slice_written(bytes);
+}
+
+/// Of the first slice, as far as they reach; returns how many are left. Tells of it when it is out.
+std::size_t channel::slice_written(std::size_t bytes) {
+  auto& first = slice(first_slice_);
+  const auto header = std::min(bytes, wire::header_size - first.header_sent);
+  first.header_sent += header;
+  bytes -= header;
+  const auto payload = std::min<std::uint64_t>(bytes, first.left);
+  first.offset += payload;
+  first.left -= payload;
+  slice_bytes_ -= payload;
+  if (first.left == 0 && first.header_sent == wire::header_size) {
     ++first_slice_;
-    events_.sent(place_, slice.transfer);
-    if (closed_) return;
+    events_.sent(place_, first.transfer);
   }
-  first_slice_ = slice_count_ = 0;
-  slice_bytes_ = 0;
-  if (before_.empty()) before_.swap(after_); // it went out ahead of the slices
+  return bytes - payload;
 }
 
 /// Writes until all is out or the socket is full.
 void channel::write_some() {
-  while (!closed_ && (before_sent_ < before_.size() || slice_count_ > 0)) {
+  while (!closed_ && (messages_sent_ < messages_.size() || first_slice_ != end_slice_)) {
     std::array<iovec, most_parts> parts;
     msghdr message{};
     message.msg_iov = parts.data();
     message.msg_iovlen = gather(parts);
     const auto sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
     if (sent >= 0) {
-      written(static_cast<std::size_t>(sent));
+      written(static_cast<std::size_t>(sent), messages_.size());
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return wait_writable();
     } else if (errno != EINTR) {
@@ -362,7 +371,7 @@ void channel::wait_writable() {
 void channel::writable() {
   waiting_ = false;
   write_some();
-  if (!waiting_ && !closed_) events_.writable(place_);
+  if (takes_slices()) events_.writable(place_);
 }
 
 } // namespace weft::path::tcp

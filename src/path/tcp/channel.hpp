@@ -49,6 +49,10 @@ private:
     std::uint64_t transfer = 0;
   };
 
+  outgoing_slice& slice(std::size_t number) noexcept { return slices_[number % most_slices]; }
+  [[nodiscard]] bool partly_out() const noexcept {
+    return first_slice_ != end_slice_ && slices_[first_slice_ % most_slices].header_sent > 0;
+  }
   void wait_readable();
   void received(const error_code& code, std::size_t bytes);
   [[nodiscard]] std::span<std::byte> prepare_buffer();
@@ -63,7 +67,8 @@ private:
   [[nodiscard]] std::size_t gather(std::span<iovec> out) const noexcept;
   void asking_frame_came() noexcept;
   void tell_landed();
-  void written(std::size_t bytes);
+  void written(std::size_t bytes, std::size_t messages);
+  std::size_t slice_written(std::size_t bytes);
   void write_some();
   [[nodiscard]] ssize_t receive(std::span<iovec> into);
   void fail(const error& why);
@@ -85,18 +90,17 @@ private:
   bool slice_tells_ = false;     ///< the arriving slice has flag_tell
   bool after_slice_ = false;     ///< the last frame was a slice: read no more than the next header, to copy nothing
 
-  // Sending: the messages posted before the slices, the slices in order, the messages posted after them.
-  std::vector<std::byte> before_;
-  std::size_t before_sent_ = 0;
+  // Sending.
+  std::vector<std::byte> messages_;
+  std::size_t messages_sent_ = 0;
   std::array<outgoing_slice, most_slices> slices_;
-  std::size_t first_slice_ = 0; ///< of those posted, the first that is not all out
-  std::size_t slice_count_ = 0; ///< posted; back to 0 when all are out
-  std::uint64_t slice_bytes_ = 0;
-  std::vector<std::byte> after_;
-  std::uint64_t came_ = 0;   ///< frames with flag_tell
-  bool owes_landed_ = false; ///< the peer was not told of the last of them
-  bool waiting_ = false;     ///< the socket is full: writable() follows; or sending failed
-  std::string send_failure_; ///< how; the end of receiving follows
+  std::size_t first_slice_ = 0; ///< the first that is not all out, by its number; its place is that modulo most_slices
+  std::size_t end_slice_ = 0;
+  std::uint64_t slice_bytes_ = 0; ///< not out yet
+  std::uint64_t came_ = 0;        ///< frames with flag_tell
+  bool owes_landed_ = false;      ///< the peer was not told of the last of them
+  bool waiting_ = false;          ///< the socket is full: writable() follows; or sending failed
+  std::string send_failure_;      ///< how; the end of receiving follows
 };
 
 } // namespace weft::path::tcp
