@@ -17,10 +17,10 @@ namespace {
 /// Bytes the scheduler may hand to the network before arrivals get their turn.
 constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
 /// Looks at a completion queue for one at the context, which costs a lock and a system call. They become more, up to
-/// tens of microseconds of them, while the context has nothing: what arrives waits for a look, and not for a system
-/// call before it. Behind an arrival it is looked at after the fewest: whoever was answered may have posted something.
+/// some microseconds of them, while nothing happens: what arrives waits for a look, and not for a system call before
+/// it.
 constexpr unsigned fewest_looks = 16;
-constexpr unsigned most_looks = 512;
+constexpr unsigned most_looks = 256;
 /// Looks without a result after which a spinning thread lets others run: two on one processor would else wait for each
 /// other's time slice. They become more while nobody else wants the processor, as a system call that nobody needs
 /// delays what arrives.
@@ -104,10 +104,9 @@ void worker::look_around() {
     const auto queues = static_cast<unsigned>(sources_.size());
     bool seen = look();
     for (auto i = queues; queues > 0 && i < (seen ? fewest_looks : looks) && !posted_; i += queues) seen |= look();
-    const bool ran = run_handlers();
-    if (ran) looks = fewest_looks;
-    if (ran || seen) {
+    if (run_handlers() || seen) {
       until = time_point::min();
+      looks = fewest_looks;
       quiet = 0;
       continue;
     }
