@@ -28,12 +28,13 @@ void scheduler::set(const policies& chosen) noexcept {
 void scheduler::ready(lane on, flow& sender) {
   auto& lane = queues_[static_cast<std::size_t>(on)];
   lane.ready.add(sender, sender.wanted_by());
-  lane.held_up = false;
+  if (lane.held_up == &sender) lane.held_up = nullptr;
 }
 
 void scheduler::remove(lane on, flow& sender) noexcept {
-  queues_[static_cast<std::size_t>(on)].ready.remove(sender);
-  queues_[static_cast<std::size_t>(on)].held_up = false;
+  auto& lane = queues_[static_cast<std::size_t>(on)];
+  lane.ready.remove(sender);
+  if (lane.held_up == &sender) lane.held_up = nullptr;
 }
 
 void scheduler::advance(time_point now) noexcept {
@@ -58,7 +59,10 @@ bool scheduler::others_may_send(std::size_t which) const noexcept {
 }
 
 bool scheduler::is_held_up(std::size_t which) const noexcept {
-  return queues_[which].held_up && (policies_[which].limit == 0 || queues_[which].limited_until <= now_);
+  const auto& lane = queues_[which];
+  const bool at_limit = policies_[which].limit != 0 && lane.limited_until > now_;
+  // It may have given up meanwhile what it had.
+  return lane.ready.empty() && lane.held_up != nullptr && !at_limit && lane.held_up->is_held_up();
 }
 
 bool scheduler::is_alone(std::size_t which) const noexcept {
@@ -100,9 +104,10 @@ std::uint64_t scheduler::serve_once(std::size_t which, std::uint64_t most) {
   const auto sent = sender.send(std::min(most, under_way_.quantum()));
   if (sent == 0) {
     lane.ready.remove(sender);
-    const bool more = sender.is_held_up();
-    if (more) ++waits_.channel;
-    lane.held_up = more && lane.ready.empty();
+    if (sender.is_held_up()) {
+      ++waits_.channel;
+      lane.held_up = &sender;
+    }
   } else {
     lane.ready.end_turn(sender);
     lane.ready.add(sender, sender.wanted_by());
@@ -157,7 +162,7 @@ std::uint64_t scheduler::run(std::uint64_t allowance) {
     }
     // It goes before the others at no cost to its turn; alone it may send more at once, unless that would be a lump of
     // what it is limited to.
-    const bool beside = others_may_send(first);
+    const bool beside = !is_alone(first);
     const bool lumps = beside || policies_[first].limit != 0;
     const auto sent = serve_once(first, std::min(lumps ? quantum : lone_quantum, left));
     total += sent;

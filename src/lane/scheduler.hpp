@@ -96,7 +96,7 @@ private:
     std::int64_t deficit = 0;   ///< bytes it may send; below 0 when the last slice was larger than what was left
     time_point limited_until{}; ///< when what it has sent is within its limit
     time_point reserved_at{};   ///< when it is behind its reservation if it sends nothing more
-    bool held_up = false;       ///< nothing of it is ready, but what had more to send when it could not go on
+    flow* held_up = nullptr;    ///< could not go on though it had more to send, and was not made ready since
   };
 
   [[nodiscard]] bool waits_for_limit(std::size_t which) const noexcept;

@@ -349,7 +349,7 @@ private:
   std::deque<operation_id> waiting_;            ///< queued, in order
   std::vector<operation_id> reports_;           ///< receivers whose news is told at the end of the batch
   std::vector<ended> ended_;
-  std::vector<ended> completing_; ///< of these, the ones whose turn it is
+  std::vector<ended> spare_ended_; ///< its memory is reused
   timer_heap timers_;
   outbox outbox_;
   std::uint32_t received_ = 0;     ///< the last message that arrived

@@ -227,7 +227,7 @@ void engine::tell_owner(operation& op) {
     op.ending.verified_slices = std::move(op.out ? op.out->verified : op.in->verified);
     op.ending.slice_size = op.slices.size;
   }
-  if (op.owner) ended_.push_back({std::move(op.owner), std::move(op.ending)});
+  if (op.owner) ended_.push_back({std::move(op.owner), std::exchange(op.ending, {})});
 }
 
 void engine::finish(operation& op) {
@@ -262,9 +262,12 @@ void engine::renew_used() {
 void engine::complete_ended() {
   // An owner may start operations or answer others: what ends by that is completed in the same batch.
   do {
-    completing_.swap(ended_);
-    for (auto& [owner, result] : completing_) owner->complete(std::move(result));
-    completing_.clear();
+    // Its own: an owner may end the link, which completes the others from in here.
+    auto batch = std::exchange(spare_ended_, {});
+    batch.swap(ended_);
+    for (auto& [owner, result] : batch) owner->complete(std::move(result));
+    batch.clear();
+    spare_ended_ = std::move(batch);
     begin_waiting();
   } while (!ended_.empty());
 }

@@ -4,6 +4,7 @@
 
 #include <weft/shard_client.hpp>
 
+#include <atomic>
 #include <optional>
 
 using namespace weft;
@@ -74,6 +75,25 @@ TEST_CASE_TEMPLATE("a link that is closed here ends its operations with closed",
   // Another link with the same peer is another link.
   auto next = soon(with.client.connect(with.peer.address(), asio::use_future));
   CHECK(text_of(soon(next.request(bytes_of("echo on"), {}, asio::use_future)).payload) == "echo on");
+}
+
+TEST_CASE_TEMPLATE("a handler may close its link, and each operation ends once", Kind, in_threads, in_processes) {
+  rig<Kind> with({.size = large});
+  for (const auto on : {lane::realtime, lane::standard}) {
+    CAPTURE(static_cast<int>(on));
+    auto link = soon(with.client.connect(with.peer.address(), asio::use_future));
+    std::atomic<int> ended = 0;
+    constexpr int requests = 8;
+    for (int i = 0; i < requests; ++i) {
+      // Without an executor: on the lane's thread, in the batch that completes several.
+      link.request(bytes_of("echo on"), {.lane = on}, [&ended, link](error_code, const response&) mutable {
+        if (ended++ == 0) link.close();
+      });
+    }
+    CHECK(eventually([&] { return ended == requests; }));
+    CHECK(std::get<0>(soon(link.open("source", outcome))) == errc::closed);
+    CHECK(ended == requests);
+  }
 }
 
 TEST_CASE("a peer that closes ends our operations with peer_closed") {

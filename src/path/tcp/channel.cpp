@@ -278,7 +278,13 @@ void channel::flush() {
   if (!waiting_) write_some();
 }
 
-/// The rest of a slice that is partly out, the messages, the other slices: as other channels carry those of other
+/// A slice that is partly out, or that enough messages went before.
+bool channel::slice_goes_first() const noexcept {
+  if (first_slice_ == end_slice_) return false;
+  return slices_[first_slice_ % most_slices].header_sent > 0 || overtaken_ >= most_staged;
+}
+
+/// What is left of such a slice, the messages, the other slices: as other channels carry those of other
 /// lanes, nothing of the protocol hangs on their order, and who waits for a message does not wait for what the socket
 /// holds up.
 std::size_t channel::gather(std::span<iovec> out) const noexcept {
@@ -296,7 +302,7 @@ std::size_t channel::gather(std::span<iovec> out) const noexcept {
     return gathered == next.left;
   };
   auto number = first_slice_;
-  if (partly_out() && (!add(slices_[number++ % most_slices]) || count == out.size())) return count;
+  if (slice_goes_first() && (!add(slices_[number++ % most_slices]) || count == out.size())) return count;
   if (messages_sent_ < messages_.size()) {
     out[count++] = {const_cast<std::byte*>(messages_.data()) + messages_sent_, messages_.size() - messages_sent_};
   }
@@ -306,11 +312,12 @@ std::size_t channel::gather(std::span<iovec> out) const noexcept {
 
 /// So many bytes of what was gathered are out, when there were so many of messages.
 void channel::written(std::size_t bytes, std::size_t messages) {
-  if (partly_out()) bytes = slice_written(bytes);
-  if (closed_ || partly_out()) return;
+  if (slice_goes_first()) bytes = slice_written(bytes);
+  if (closed_ || slice_goes_first()) return;
   const auto some = std::min(bytes, messages - messages_sent_);
   messages_sent_ += some;
   bytes -= some;
+  overtaken_ += some;
   if (messages_sent_ == messages_.size() || messages_sent_ > most_staged) {
     messages_.erase(messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(messages_sent_));
     messages_sent_ = 0;
@@ -330,6 +337,7 @@ std::size_t channel::slice_written(std::size_t bytes) {
   slice_bytes_ -= payload;
   if (first.left == 0 && first.header_sent == wire::header_size) {
     ++first_slice_;
+    overtaken_ = 0;
     events_.sent(place_, first.transfer);
   }
   return bytes - payload;

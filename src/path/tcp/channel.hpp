@@ -50,9 +50,7 @@ private:
   };
 
   outgoing_slice& slice(std::size_t number) noexcept { return slices_[number % most_slices]; }
-  [[nodiscard]] bool partly_out() const noexcept {
-    return first_slice_ != end_slice_ && slices_[first_slice_ % most_slices].header_sent > 0;
-  }
+  [[nodiscard]] bool slice_goes_first() const noexcept;
   void wait_readable();
   void received(const error_code& code, std::size_t bytes);
   [[nodiscard]] std::span<std::byte> prepare_buffer();
@@ -93,6 +91,7 @@ private:
   // Sending.
   std::vector<std::byte> messages_;
   std::size_t messages_sent_ = 0;
+  std::size_t overtaken_ = 0; ///< bytes of messages that went since a slice was out
   std::array<outgoing_slice, most_slices> slices_;
   std::size_t first_slice_ = 0; ///< the first that is not all out, by its number; its place is that modulo most_slices
   std::size_t end_slice_ = 0;
