@@ -18,9 +18,10 @@ namespace {
 constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
 /// Looks at a completion queue for one at the context, which costs a lock and a system call. They become more, up to
 /// some microseconds of them, while nothing happens: what arrives waits for a look, and not for a system call before
-/// it.
+/// it. A thread that spins looks at a context that has nothing only every some tens of microseconds.
 constexpr unsigned fewest_looks = 16;
 constexpr unsigned most_looks = 256;
+constexpr unsigned most_spinning_looks = 1024;
 /// Looks without a result after which a spinning thread lets others run: two on one processor would else wait for each
 /// other's time slice. They become more while nobody else wants the processor, as a system call that nobody needs
 /// delays what arrives.
@@ -95,6 +96,7 @@ void worker::run_until_stopped() {
 
 /// Handles what there is, and what comes while it is worth staying awake: to be woken takes longer than most answers.
 void worker::look_around() {
+  const bool spins = poll_ == poll_mode::spin;
   auto until = time_point::min();
   unsigned looks = fewest_looks;
   unsigned quiet = 0; ///< looks since something happened, or others were let run
@@ -104,15 +106,16 @@ void worker::look_around() {
     const auto queues = static_cast<unsigned>(sources_.size());
     bool seen = look();
     for (auto i = queues; queues > 0 && i < (seen ? fewest_looks : looks) && !posted_; i += queues) seen |= look();
-    if (run_handlers() || seen) {
+    const bool ran = run_handlers();
+    if (ran || seen) {
       until = time_point::min();
-      looks = fewest_looks;
+      if (ran || !spins) looks = fewest_looks;
       quiet = 0;
       continue;
     }
     quiet += looks;
-    if (queues > 0) looks = std::min(2 * looks, most_looks);
-    if (poll_ == poll_mode::spin && channels_ > 0) {
+    if (queues > 0) looks = std::min(2 * looks, spins ? most_spinning_looks : most_looks);
+    if (spins && channels_ > 0) {
       if (quiet < before_yield) continue;
       quiet = 0;
       std::this_thread::yield();
