@@ -178,8 +178,8 @@ void budget::stop_probe() noexcept {
 
 void budget::end_probe() noexcept {
   stop_probe();
-  std::nth_element(lags_.begin(), lags_.begin() + probe_marks / 2, lags_.end());
-  empty_lag_ = lags_[probe_marks / 2];
+  std::nth_element(lags_.begin(), lags_.begin() + 1, lags_.end());
+  empty_lag_ = lags_[1];
   if (crowded_) {
     latency_at_ = now_;
     for (auto& each : heard_) {
@@ -231,11 +231,17 @@ std::uint64_t budget::part_of(std::uint64_t bytes) const noexcept {
   return std::max(static_cast<std::uint64_t>(static_cast<double>(bytes) * share_), least_crowded);
 }
 
-/// Beside realtime traffic what fills the way without a queue, by the best rate of late: less would only idle.
+/// Beside realtime traffic what fills the way without a queue, by the best rate of late: less would only idle. And what
+/// is promised takes so much, as long as it takes to land.
 std::uint64_t budget::least() const noexcept {
   if (!crowded_) return part_of(least_quiet);
-  const auto bytes = static_cast<std::uint64_t>(std::chrono::duration<double>(empty_lag_).count() * fair_rate());
-  return std::clamp(bytes - bytes % grain, least_crowded, part_of(first_crowded));
+  const auto in = [](duration time, double rate) {
+    const auto bytes = static_cast<std::uint64_t>(std::chrono::duration<double>(time).count() * rate);
+    return bytes - bytes % grain;
+  };
+  const auto promised = in(std::min(near_lag_, patience), static_cast<double>(kept_));
+  return std::max(std::clamp(in(empty_lag_, fair_rate()), least_crowded, part_of(first_crowded)),
+                  std::min(promised, part_of(most)));
 }
 
 /// A channel to a place where even the quickest bytes take so much longer than elsewhere has its queue there: before a

@@ -48,6 +48,8 @@ public:
   budget(host_board& board, std::uint64_t fixed) noexcept
       : fixed_(fixed), board_(board), limit_(fixed > 0 ? fixed : least_quiet) {}
 
+  /// Bytes per second that it lets go whatever they do to realtime traffic: what is promised to lanes.
+  void keep(std::uint64_t rate) noexcept { kept_ = rate; }
   /// A channel whose bytes count from now on; it must be removed before its end.
   void add(flight& of) { flights_.push_back(&of); }
   void remove(flight& of) noexcept;
@@ -137,6 +139,7 @@ private:
   };
 
   const std::uint64_t fixed_;
+  std::uint64_t kept_ = 0;
   host_board& board_;
   std::uint64_t limit_;
   std::uint64_t bytes_ = 0;

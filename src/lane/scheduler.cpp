@@ -23,6 +23,14 @@ void scheduler::set(const policies& chosen) noexcept {
     }
   }
   policies_ = chosen;
+  under_way_.keep(reserved());
+}
+
+/// Of all lanes.
+std::uint64_t scheduler::reserved() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& each : policies_) sum += each.reservation;
+  return sum;
 }
 
 void scheduler::ready(lane on, flow& sender) {

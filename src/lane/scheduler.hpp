@@ -45,7 +45,9 @@ public:
 
   /// `board` and `fixed_budget`: as those of budget.
   scheduler(const policies& chosen, host_board& board, std::uint64_t fixed_budget = no_budget) noexcept
-      : policies_(chosen), under_way_(board, fixed_budget), board_(board) {}
+      : policies_(chosen), under_way_(board, fixed_budget), board_(board) {
+    under_way_.keep(reserved());
+  }
 
   /// In force from the next quantum on.
   void set(const policies& chosen) noexcept;
@@ -99,6 +101,7 @@ private:
     flow* held_up = nullptr;    ///< could not go on though it had more to send, and was not made ready since
   };
 
+  [[nodiscard]] std::uint64_t reserved() const noexcept;
   [[nodiscard]] bool waits_for_limit(std::size_t which) const noexcept;
   [[nodiscard]] bool may_send(std::size_t which) const noexcept;
   [[nodiscard]] bool others_may_send(std::size_t which) const noexcept;

@@ -43,6 +43,7 @@ struct way {
 
   double rate;                ///< bytes per second
   duration round_trip = 30us; ///< of an empty way
+  duration foreign{};         ///< what waits before the wire of others that nobody holds back
   duration realtime_every;    ///< zero: none
   bool realtime_first;        ///< the network lets it pass what waits
   board_page page;
@@ -88,7 +89,7 @@ struct way {
       if (realtime_every > 0us && next_message <= now) {
         board().seen(now);
         const auto waits = realtime_first ? 0ns : std::max<duration>(free_at - now, 0ns);
-        const auto takes = waits + time_of(4096, rate) + round_trip;
+        const auto takes = foreign + waits + time_of(4096, rate) + round_trip;
         free_at = std::max(free_at, now) + time_of(4096, rate);
         arrivals.emplace(now + takes, takes);
         next_message += realtime_every;
@@ -114,7 +115,7 @@ struct way {
     free_at = std::max(free_at, now) + time_of(part, rate);
     carried += part;
     from.carried += part;
-    if (marked) landings.emplace(free_at + round_trip, landing{&from, from.channel.marks()});
+    if (marked) landings.emplace(free_at + foreign + round_trip, landing{&from, from.channel.marks()});
     return true;
   }
 
@@ -212,6 +213,21 @@ TEST_CASE("bulk of one process makes room for the realtime traffic of another, a
         CHECK(static_cast<double>(each.carried) > 0.5 * static_cast<double>(over.carried) / processes);
       }
     }
+  }
+}
+
+TEST_CASE("what is promised to lanes is kept, though a queue that is none of theirs stands in the way") {
+  for (const auto promised : {std::uint64_t{0}, std::uint64_t{12'500'000}}) {
+    CAPTURE(promised);
+    way link(2.0);
+    link.under_way().keep(promised);
+    link.run(3s);
+    link.foreign = 20ms;
+    link.run(300ms);
+    link.run(500ms);
+    const auto rate = static_cast<double>(link.carried) / 0.5;
+    if (promised > 0) CHECK(rate >= 0.9 * static_cast<double>(promised));
+    if (promised == 0) CHECK(rate < 6e6);
   }
 }
 
