@@ -30,9 +30,12 @@ constexpr double forgetting = 0.97;
 constexpr double beyond_enough = 1.5;
 constexpr duration enough_lasts = std::chrono::milliseconds(500);
 constexpr double unknown = std::numeric_limits<double>::max();
-/// Less may have become too little without a loss, as when the link became a faster one: that is tried so often.
+/// Less may have become too little without a loss, as when the link became a faster one, or never was known to be too
+/// little, when the rate at first was what others left: that is tried, soon and then ever less often.
+constexpr duration first_probe = std::chrono::milliseconds(320);
 constexpr duration probe_every = std::chrono::seconds(5);
 constexpr std::uint32_t probe_lasts = 2; ///< intervals: what is more in one of them only is no more
+constexpr double probe_more = 1.5;
 constexpr double worth_more = 1.1;
 /// One source alone keeps its own way short; several are those that were for so many intervals.
 constexpr std::uint32_t surely_several = 5;
@@ -98,19 +101,20 @@ void ingress::control(bool held, time_point now) noexcept {
   } else if (probing_ == 0) {
     step(held, now);
   } else if (in_probe_ = std::min(in_probe_, rate); --probing_ == 0 && in_probe_ > worth_more * best_before_) {
-    limit_ *= 2;
+    limit_ *= probe_more;
     best_.add(in_probe_, now);
     enough_.fill(unknown);
     probed_at_ = now - probe_every; // perhaps there is still more
   }
-  if (probing_ == 0 && now - probed_at_ >= probe_every) {
+  if (probing_ == 0 && now - probed_at_ >= probe_after_) {
     probed_at_ = now;
+    probe_after_ = std::min(2 * probe_after_, probe_every);
     probing_ = probe_lasts;
     best_before_ = best_.get();
     in_probe_ = unknown;
   }
   limit_ = std::max(limit_, static_cast<double>(all_.sources * budget::grain));
-  allowed_ = static_cast<std::uint64_t>(probing_ > 0 ? 2 * limit_ : limit_);
+  allowed_ = static_cast<std::uint64_t>(probing_ > 0 ? probe_more * limit_ : limit_);
 }
 
 /// The best rate is one that lasted for a while.
@@ -135,6 +139,7 @@ void ingress::begin(time_point now) noexcept {
   step_ = largest_step;
   enough_.fill(unknown);
   turned_ = probed_at_ = now;
+  probe_after_ = first_probe;
   probing_ = lost_ = 0;
 }
 
@@ -145,6 +150,8 @@ void ingress::step(bool held, time_point now) noexcept {
   }
   const auto rate = static_cast<double>(all_.rate);
   if (!held || rate >= much_lost * best_.get()) lost_ = 0;
+  const auto large = best_.get() * seconds(longest_queue);
+  if (!held && limit_ > large) limit_ = std::max(limit_ * largest_step, large); // it holds nobody, whatever the rate
   if (rate >= kept * best_.get()) {
     enough_[0] = std::min(enough_[0], limit_);
     limit_ *= step_;
@@ -156,7 +163,7 @@ void ingress::step(bool held, time_point now) noexcept {
     // What is lacking where the rate follows from what is under way; if it does not, that was chance, and costs little.
     const auto wanted = limit_ * best_.get() / rate;
     const auto known = std::min(enough_[0], enough_[1]);
-    const auto largest = std::max(known < unknown ? beyond_enough * known : 0.0, best_.get() * seconds(longest_queue));
+    const auto largest = std::max(known < unknown ? beyond_enough * known : 0.0, large);
     // With all that is given it does not come back: it never was, or is no more.
     if (limit_ >= largest) best_.fade(forgetting);
     limit_ = std::min(wanted, largest);
@@ -168,7 +175,11 @@ void ingress::step(bool held, time_point now) noexcept {
 
 std::uint64_t ingress::allowance() noexcept {
   if (allowed_ == 0) return 0;
-  const auto share = owed_ + allowed_ / std::max<std::uint64_t>({active_, all_.sources, 1});
+  // With many that send a little now and then, few have something under way at a time. One that is silent, though
+  // something is awaited, takes from nobody: it was not among those of the last interval.
+  const auto elsewhere = all_.sources - std::min(all_.sources, told_.sources);
+  const auto here = std::min(awaited_, std::max(active_, told_.sources));
+  const auto share = owed_ + allowed_ / std::max<std::uint64_t>(elsewhere + here, 1);
   owed_ = share % budget::grain;
   return std::max(share - owed_, budget::grain);
 }

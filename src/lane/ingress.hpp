@@ -19,6 +19,23 @@ public:
   class source {
     friend class ingress;
     std::uint64_t interval_ = 0; ///< the last one in which something came
+    std::uint32_t awaited_ = 0;
+  };
+  /// Something is to come from a source, as long as this lives: what is allowed is for those of whom that is so.
+  class awaited {
+  public:
+    awaited(ingress& by, source& from) noexcept : by_(by), from_(from) {
+      if (from_.awaited_++ == 0) ++by_.awaited_;
+    }
+    ~awaited() {
+      if (--from_.awaited_ == 0) --by_.awaited_;
+    }
+    awaited(const awaited&) = delete;
+    awaited& operator=(const awaited&) = delete;
+
+  private:
+    ingress& by_;
+    source& from_;
   };
 
   explicit ingress(host_board& board) noexcept : board_(board) {}
@@ -27,8 +44,8 @@ public:
   void arrived(source& from, std::uint64_t bytes, bool held, time_point now) noexcept;
   /// Whether sources are to be told, and soon.
   [[nodiscard]] bool limits() const noexcept { return allowed_ > 0; }
-  /// Bytes that a source may have under way to here, a multiple of the budget's grain; 0: as many as it likes. Shares
-  /// are rounded now down, now up.
+  /// Bytes that a source of whom something is awaited may have under way to here, a multiple of the budget's grain; 0:
+  /// as many as it likes. Shares are rounded now down, now up.
   [[nodiscard]] std::uint64_t allowance() noexcept;
 
 private:
@@ -45,6 +62,7 @@ private:
   bool was_paused_ = false; ///< nor in the one before
   std::uint64_t interval_ = 1;
   std::uint64_t active_ = 0;  ///< sources in this interval
+  std::uint64_t awaited_ = 0; ///< sources of whom something is
   std::uint64_t bytes_ = 0;   ///< in it
   std::uint64_t held_ = 0;    ///< of these, from sources that were held
   host_board::arrivals told_; ///< to the board, last
@@ -67,8 +85,9 @@ private:
   std::array<double, 2> enough_{}; ///< the least limits that cost nothing: lately, and in the time before
   time_point turned_{};
   std::uint32_t lost_ = 0;    ///< intervals in a row in which much was lost
-  std::uint32_t probing_ = 0; ///< twice as much for so many intervals more: is there more to be had?
+  std::uint32_t probing_ = 0; ///< more for so many intervals: is there more to be had?
   time_point probed_at_{};
+  duration probe_after_{};
   double best_before_ = 0; ///< the probe
   double in_probe_ = 0;    ///< the least rate in it
   std::uint64_t owed_ = 0; ///< less than a grain that earlier sources were not allowed

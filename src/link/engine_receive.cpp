@@ -14,6 +14,7 @@ void engine::open_receiver(operation& op, memory::piece_list pieces, std::uint64
   in.pieces = std::move(pieces);
   in.verified = bitmap(op.slices.count());
   in.window = window;
+  if (!carries_realtime()) in.from_peer.emplace(coming_in_, from_peer_);
 }
 
 /// The open transfer that a slice belongs to, if any wants it.

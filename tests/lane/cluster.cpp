@@ -52,7 +52,8 @@ struct cluster::node {
   time_point timer_at = time_point::max();
   time_point sampled_at{};
   bool sampling = false;
-  std::vector<lanes::ingress::source> sources; ///< by the node that they are
+  std::vector<lanes::ingress::source> sources;              ///< by the node that they are
+  std::vector<std::deque<lanes::ingress::awaited>> awaited; ///< chunks, by the node that they come from
   std::uint64_t bulk_in = 0;
   std::uint64_t bulk_out = 0;
 };
@@ -62,6 +63,7 @@ cluster::cluster(const cluster_options& options) : options_(options), random_(op
   for (auto& each : nodes_) {
     each->flows.resize(nodes_.size());
     each->sources.resize(nodes_.size());
+    each->awaited.resize(nodes_.size());
   }
 }
 
@@ -143,12 +145,14 @@ void cluster::send(event what) {
 void cluster::want_chunk(std::uint32_t puller) {
   const auto& of = pullers_[puller];
   const auto from = of.sources[random_.below(of.sources.size())];
+  auto& here = *nodes_[of.to];
+  here.awaited[from].emplace_back(here.coming_in, here.sources[from]);
   send({.what = kind::chunk_wanted,
         .from = static_cast<std::uint32_t>(of.to),
         .to = static_cast<std::uint32_t>(from),
         .of = puller,
         .bytes = control_bytes,
-        .allowed = nodes_[of.to]->coming_in.allowance()});
+        .allowed = here.coming_in.allowance()});
 }
 
 /// A realtime message; now and then its sender asks to be told that it has come.
@@ -238,7 +242,10 @@ void cluster::handle(event& what) {
               .bytes = control_bytes,
               .allowed = here.coming_in.allowance()});
       }
-      if (what.ends_chunk) want_chunk(what.of);
+      if (what.ends_chunk) {
+        here.awaited[what.from].pop_back();
+        want_chunk(what.of);
+      }
       return;
     case kind::progress: {
       auto& from = *here.flows[what.from];

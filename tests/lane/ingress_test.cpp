@@ -20,10 +20,24 @@ namespace {
 /// link holds is a queue before it.
 struct host {
   struct process {
-    process(board_page& page, std::size_t entry, std::size_t count) : board(page, entry), in(board), sources(count) {}
+    process(board_page& page, std::size_t entry, std::size_t count) : board(page, entry), in(board), sources(count) {
+      wait_for(0, count);
+    }
+    /// Of whom something is awaited; the others send nothing.
+    void wait_for(std::size_t first, std::size_t count) {
+      awaited.clear();
+      is_awaited.assign(sources.size(), false);
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto which = (first + i) % sources.size();
+        awaited.emplace_back(in, sources[which]);
+        is_awaited[which] = true;
+      }
+    }
     host_board board;
     ingress in;
     std::vector<ingress::source> sources;
+    std::deque<ingress::awaited> awaited;
+    std::vector<bool> is_awaited;
     std::vector<double> rates = std::vector<double>(sources.size());
   };
 
@@ -41,7 +55,8 @@ struct host {
       for (auto& each : processes) {
         for (std::size_t i = 0; i < each.sources.size(); ++i) {
           const auto allowed = each.in.allowance();
-          under_way.push_back(allowed == 0 ? 2e6 : static_cast<double>(std::min<std::uint64_t>(allowed, 2'000'000)));
+          const auto sent = allowed == 0 ? 2'000'000 : std::min<std::uint64_t>(allowed, 2'000'000);
+          under_way.push_back(each.is_awaited[i] ? static_cast<double>(sent) : 0);
         }
       }
       const auto all = std::accumulate(under_way.begin(), under_way.end(), 0.0);
@@ -107,6 +122,33 @@ TEST_CASE("beside realtime traffic the link stays full without a queue, whoever 
   }
 }
 
+TEST_CASE("however many of a crowd send at a time, what they have under way together is the same") {
+  host in(100, 200us, {64});
+  auto& receiver = in.processes[0];
+  in.run(200ms, false);
+  double used = 0, waits = 0;
+  for (int i = 0; i < 6000; ++i) {
+    const auto turn = static_cast<std::size_t>(i);
+    receiver.wait_for(turn * 7, 8 + turn * 5 % 33);
+    in.run(1ms, true);
+    if (i < 5000) continue;
+    used += in.arrives / in.rate / 1000;
+    waits += in.queue / in.rate / 1000;
+  }
+  CHECK(used > 0.94);
+  CHECK(waits < 0.75 * in.round_trip);
+}
+
+TEST_CASE("of whom something is awaited in vain takes from nobody") {
+  host in(10, 200us, {8});
+  auto& receiver = in.processes[0];
+  in.run(3s, true);
+  std::fill(receiver.is_awaited.begin() + 2, receiver.is_awaited.end(), false);
+  in.run(500ms, true);
+  CHECK(in.arrives > 0.9 * in.rate);
+  CHECK(receiver.in.limits());
+}
+
 TEST_CASE("a link that became a faster one is found out") {
   host in(10, 200us, {4});
   in.run(3s, true);
@@ -137,6 +179,7 @@ TEST_CASE("a pause of the senders, or the end of some, is no loss that too littl
   host beside(10, 200us, {2, 6});
   beside.run(3s, true);
   REQUIRE(beside.processes[0].in.limits());
+  beside.processes[1].awaited.clear();
   beside.processes[1].sources.clear();
   beside.processes[1].rates.clear();
   int limited = 0;
