@@ -95,7 +95,7 @@ inline constexpr rail_rate highest_rate(fastest_rail);
     "", cold, "how data may travel: any, verbs before tcp; tcp; verbs, or the link fails")                             \
   X(verbs_rails, "verbs.rails", rail_list, rail_list{}, rail_list{}, last_rail_list, "", cold,                         \
     "RDMA devices that are used: any, or a list of DEVICE, DEVICE:PORT and DEVICE:PORT:GID_INDEX, as "                 \
-    "mlx5_0,mlx5_1:1:3; ^ before it: all others; routes from another GID are not taken")                               \
+    "mlx5_0,mlx5_1:1:3; ^ before it: all others; a GID that is named is dialled from, and no other")                   \
   X(verbs_send_depth, "verbs.send_depth", std::uint32_t, 256, 32, 16384, "requests", cold,                             \
     "requests that a queue pair holds")                                                                                \
   X(verbs_receive_slots, "verbs.receive_slots", std::uint32_t, 2048, 64, 32768, "slots", cold,                         \

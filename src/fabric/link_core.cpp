@@ -43,14 +43,15 @@ void hand_over(boost::asio::ip::tcp::socket socket, worker& to, Then then) {
 
 link_core::link_core(std::shared_ptr<fabric_core> fabric, path::tcp::address to, wire::hello mine)
     : fabric_(std::move(fabric)), thread_(fabric_->data_of(mine.session)), address_(std::move(to)),
-      session_(*this, fabric_->limits(), std::move(mine)), timer_(thread_.context()),
+      session_(*this, fabric_->limits(), std::move(mine)), timer_(thread_.context()), better_timer_(thread_.context()),
       realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, true),
       data_(thread_, *this, fabric_->limits(), data_lanes, true) {}
 
 link_core::link_core(std::shared_ptr<fabric_core> fabric, wire::hello mine, wire::hello peer)
     : fabric_(std::move(fabric)), thread_(fabric_->data_of(peer.session)), peer_(peer.name),
       peer_incarnation_(peer.incarnation), session_(*this, fabric_->limits(), std::move(mine), std::move(peer)),
-      timer_(thread_.context()), realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, false),
+      timer_(thread_.context()), better_timer_(thread_.context()),
+      realtime_(fabric_->realtime(), *this, fabric_->limits(), realtime_lanes, false),
       data_(thread_, *this, fabric_->limits(), data_lanes, false) {}
 
 link_core::~link_core() {
@@ -227,7 +228,7 @@ void link_core::send(const wire::frame_header& header, std::span<const std::byte
 }
 
 void link_core::dial_connection(wire::place at, std::uint32_t epoch) {
-  carrier_of(at) = {epoch, std::nullopt, true};
+  carrier_of(at) = {epoch, std::nullopt, true, clock::now()};
   auto& side = side_of(at.carries);
   const wire::channel_hello hello{session_.mine().session, at, epoch};
   side.run([self = shared_from_this(), &side, hello, to = remote_](links::engine&) {
@@ -314,6 +315,7 @@ void link_core::finish(const error& why) {
   }
   drop_session();
   timer_.cancel();
+  better_timer_.cancel();
   for (const auto& each : path_probes_) {
     if (const auto running = each.lock()) running->end();
   }

@@ -130,8 +130,10 @@ private:
     path::verbs::listening_rail at;
     std::size_t turn = 0;       ///< among the addresses of its rail
     std::uint32_t failures = 0; ///< in a row
+    std::uint32_t flaps = 0;    ///< in a row: it was gone soon after it had come back
     time_point blamed_at{};
     time_point retry_at{};
+    time_point returned_at{}; ///< when channels went back to it
   };
   /// Which way the newest channel of a place was dialled.
   struct carrier {
@@ -140,8 +142,15 @@ private:
     bool proven = false;             ///< something has come over it
     time_point dialled_at{};
   };
+  [[nodiscard]] std::size_t choice(wire::place at, std::size_t rank) const noexcept;
   [[nodiscard]] peer_rail* rail_for(wire::place at);
   void blame_rail(wire::place at, std::uint32_t epoch, const error& why);
+  void put_off(peer_rail& rail);
+  void note_flap(peer_rail& rail);
+  [[nodiscard]] bool prefers(wire::place at, std::size_t rail);
+  void look_for_better();
+  void go_back_to(std::size_t rail);
+  void probe_rail(std::size_t rail, path_probe::told done);
   [[nodiscard]] carrier& carrier_of(wire::place at) noexcept { return carriers_[at.index()]; }
   [[nodiscard]] std::vector<lane> lanes_over(std::optional<std::size_t> rail);
   [[nodiscard]] std::shared_ptr<path_probe> make_path_probe(path_probe::told done);
@@ -173,10 +182,12 @@ private:
   std::array<std::bitset<wire::most_rail_addresses>, wire::place_count> tried_;
   std::vector<std::weak_ptr<path_probe>> path_probes_;
   bool says_no_rail_ = true; ///< whether it is news that no rail leads to the peer
+  bool looks_ = false;       ///< a rail is being tried
   linked_handler on_linked_;
   std::shared_ptr<void> unfenced_;
   std::vector<std::function<void(bool)>> probes_;
   due_timer timer_;
+  due_timer better_timer_; ///< for look_for_better
   std::atomic<bool> alive_ = true;
   mutable std::mutex end_mutex_; ///< guards end_, which is written once
   error end_;

@@ -3,16 +3,31 @@
 #include "fabric/link_core.hpp"
 #include "path/address.hpp"
 
+#include "weft/units.hpp"
+
 #include <algorithm>
 
 #include <fmt/format.h>
 
 namespace weft::fabrics {
 
+namespace {
+
+/// What came back counts as there to stay after so many times the time of a connection.
+constexpr std::int64_t settled = 64;
+
+} // namespace
+
 void link_core::dial_channel(wire::place at, std::uint32_t epoch) {
-  if (auto* over = rail_for(at)) return dial_queue_pair(at, epoch, *over);
+  if (auto* over = rail_for(at)) {
+    dial_queue_pair(at, epoch, *over);
+    return look_for_better();
+  }
   tried_[at.index()].reset();
-  if (fabric_->limits().transport != transport_choice::verbs) return dial_connection(at, epoch);
+  if (fabric_->limits().transport != transport_choice::verbs) {
+    dial_connection(at, epoch);
+    return look_for_better();
+  }
   thread_.post([self = shared_from_this(), at, epoch] {
     self->channel_lost(at, epoch, error(errc::no_path, "no RDMA rail of the peer can be reached now"));
   });
@@ -40,6 +55,7 @@ error link_core::learn_rails(const wire::hello& peer) {
       return {errc::no_path, fmt::format("transport=verbs, and {}", why)};
     }
     if (!here && peer.rails.empty()) return {};
+    if (fabric_->limits().transport == transport_choice::tcp) return {}; // as it was told
     fabric_->fell_back_to_tcp();
     fabric_->log().info("{}: tcp is used: {}", peer.name, why);
     return {};
@@ -49,13 +65,17 @@ error link_core::learn_rails(const wire::hello& peer) {
 }
 
 /// Links spread over the rails, and so do the lanes of a link and the places of a lane; another address of a rail is
-/// for when none of the first ones leads there. One that failed is left out for a while, and by this place until it has
-/// tried all others.
-link_core::peer_rail* link_core::rail_for(wire::place at) {
+/// for when none of the first ones leads there.
+std::size_t link_core::choice(wire::place at, std::size_t rank) const noexcept {
   const auto rails = static_cast<std::size_t>(std::ranges::count(peer_rails_, 0U, &peer_rail::turn));
   const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(at.carries) + at.number;
+  return rank < rails ? (first + rank) % rails : rank;
+}
+
+/// One that failed is left out for a while, and by this place until it has tried all others.
+link_core::peer_rail* link_core::rail_for(wire::place at) {
   for (std::size_t i = 0; i < peer_rails_.size(); ++i) {
-    const auto which = i < rails ? (first + i) % rails : i;
+    const auto which = choice(at, i);
     auto& each = peer_rails_[which];
     if (!tried_[at.index()].test(which) && each.retry_at <= clock::now()) return &each;
   }
@@ -140,19 +160,108 @@ void link_core::blame_rail(wire::place at, std::uint32_t epoch, const error& why
   tried.set(*of.rail);
   if (of.proven) {
     // It may have broken, or was given up for a transfer's sake: another one first, if there is one.
-    if (rail_for(at) == nullptr) tried.reset(*of.rail);
+    const bool others = rail_for(at) != nullptr;
+    if (!others) tried.reset(*of.rail);
+    if (others || limits.transport == transport_choice::any) note_flap(rail);
     return;
   }
   // What several lanes dialled before one of them failed says the same.
   if (of.dialled_at >= rail.blamed_at) {
     rail.blamed_at = now;
-    rail.retry_at = deadline_after(now, limits.connect_timeout * (std::int64_t{1} << std::min(rail.failures++, 6U)));
+    put_off(rail);
   }
   if (rail_for(at) != nullptr || !std::exchange(says_no_rail_, false)) return;
   const bool tcp_next = limits.transport == transport_choice::any;
   if (tcp_next) fabric_->fell_back_to_tcp();
   fabric_->log().warning("{}: no RDMA path, {}: {}", peer(),
                          tcp_next ? "tcp is used" : "and transport=verbs: operations wait for one", why.message());
+}
+
+void link_core::put_off(peer_rail& rail) {
+  const auto times = std::int64_t{1} << std::min(rail.failures++ + rail.flaps, 6U);
+  rail.retry_at = deadline_after(clock::now(), fabric_->limits().connect_timeout * times);
+}
+
+/// It carried something, and is gone: each time so soon after it had come back it is left alone for longer.
+void link_core::note_flap(peer_rail& rail) {
+  const auto returned = std::exchange(rail.returned_at, {});
+  if (returned == time_point{}) return; // that was counted, or it never was away
+  const auto stayed = clock::now() - returned;
+  rail.flaps = stayed < settled * fabric_->limits().connect_timeout ? rail.flaps + 1 : 0;
+  if (rail.flaps == 0) return;
+  put_off(rail);
+  const auto in_ms = [](duration time) { return format_duration(std::chrono::floor<std::chrono::milliseconds>(time)); };
+  fabric_->log().info("{}: {} had come back for {}, and is left alone for {}", peer(), path::to_text(rail.at.at),
+                      in_ms(stayed), in_ms(rail.retry_at - clock::now()));
+}
+
+// Going back. A rail that failed is tried by a queue pair of its own; what goes another way meanwhile is moved to it
+// only then.
+
+/// Whether a place would have that rail in place of what it has.
+bool link_core::prefers(wire::place at, std::size_t rail) {
+  const auto& of = carrier_of(at);
+  if (of.epoch == 0) return false; // it is going to choose
+  for (std::size_t i = 0; i < peer_rails_.size(); ++i) {
+    const auto which = choice(at, i);
+    if (which == rail) return of.rail != rail;
+    if (which == of.rail) return false;
+  }
+  return false;
+}
+
+/// Tries the first rail that a place would rather have, one at a time. The links that an outage met do not come at
+/// once.
+void link_core::look_for_better() {
+  if (looks_ || !alive()) return;
+  const auto now = clock::now();
+  const auto pause = fabric_->limits().connect_timeout;
+  const auto of_this_link = pause / 256 * static_cast<std::int64_t>(id().low % 64);
+  auto next = time_point::max();
+  for (std::size_t rail = 0; rail < peer_rails_.size(); ++rail) {
+    auto due = time_point::max();
+    for (std::uint32_t i = 0; i < wire::place_count; ++i) {
+      const auto at = wire::place::at(i);
+      if (prefers(at, rail)) due = std::min(due, deadline_after(carrier_of(at).dialled_at, pause));
+    }
+    if (due == time_point::max()) continue;
+    due = deadline_after(std::max(due, peer_rails_[rail].retry_at), of_this_link);
+    next = std::min(next, due);
+    if (due > now) continue;
+    looks_ = true;
+    return probe_rail(rail, [self = shared_from_this(), rail](const error& failure, const std::string&) {
+      self->with_session([self, rail, failure](links::session&) {
+        self->looks_ = false;
+        if (!self->alive()) return;
+        if (failure.code() == errc{}) {
+          self->go_back_to(rail);
+        } else {
+          self->put_off(self->peer_rails_[rail]);
+        }
+        self->look_for_better();
+      });
+    });
+  }
+  if (next == time_point::max()) return;
+  better_timer_.wait_until(
+      next, [self = shared_from_this()] { self->with_session([&self](links::session&) { self->look_for_better(); }); });
+}
+
+void link_core::go_back_to(std::size_t rail) {
+  auto& of = peer_rails_[rail];
+  of.retry_at = of.returned_at = clock::now();
+  std::size_t moved = 0;
+  for (std::uint32_t i = 0; i < wire::place_count; ++i) {
+    const auto at = wire::place::at(i);
+    if (!prefers(at, rail)) continue;
+    // Those before it are not known to carry anything: they are tried by themselves too.
+    auto& tried = tried_[i];
+    for (std::size_t rank = 0; choice(at, rank) != rail; ++rank) tried.set(choice(at, rank));
+    tried.reset(rail);
+    session_.replace_channel(at);
+    ++moved;
+  }
+  fabric_->log().info("{}: {} leads there again: {} channels go back to it", peer(), path::to_text(of.at.at), moved);
 }
 
 // What `weft doctor` asks.
@@ -188,6 +297,20 @@ std::shared_ptr<path_probe> link_core::make_path_probe(path_probe::told done) {
                                            std::move(done));
   path_probes_.push_back(made);
   return made;
+}
+
+/// `done` hears on the link's thread, unless the fabric closes.
+void link_core::probe_rail(std::size_t rail, path_probe::told done) {
+  const auto probe = make_path_probe(std::move(done));
+  if (!probe) return;
+  const path::verbs::greeting said{.session = id(), .at = lane::standard, .probes = true, .epoch = 1};
+  fabric_->rdma()->connections()->dial(
+      peer_rails_[rail].at, said, fabric_->limits().connect_timeout,
+      fabric_->rdma()->queues_of(thread_, lane::standard),
+      [self = shared_from_this(), probe](const error& failure, std::unique_ptr<path::verbs::endpoint> made) {
+        self->thread_.run(
+            [probe, failure, made = std::move(made)]() mutable { probe->begin(failure, std::move(made)); });
+      });
 }
 
 void link_core::answer_path_probe(const std::shared_ptr<path::verbs::connector::request>& request) {
@@ -228,24 +351,14 @@ void link_core::inspect_paths(inspected done) {
                       .why_not = {},
                       .lanes = {}});
     for (std::size_t i = 0; i < self->peer_rails_.size(); ++i) {
-      const auto probe =
-          self->make_path_probe([self, all, found, begun, i](const error& failure, const std::string& rail) {
-            auto& path = (*found)[i];
-            path.from = rail;
-            path.took = clock::now() - begun;
-            path.works = failure.code() == errc{};
-            path.why_not = path.works ? "" : failure.message();
-            path.lanes = self->lanes_over(i);
-          });
-      if (!probe) return;
-      const path::verbs::greeting said{.session = self->id(), .at = lane::standard, .probes = true, .epoch = 1};
-      self->fabric_->rdma()->connections()->dial(
-          self->peer_rails_[i].at, said, limits.connect_timeout,
-          self->fabric_->rdma()->queues_of(self->thread_, lane::standard),
-          [self, probe](const error& failure, std::unique_ptr<path::verbs::endpoint> made) {
-            self->thread_.run(
-                [probe, failure, made = std::move(made)]() mutable { probe->begin(failure, std::move(made)); });
-          });
+      self->probe_rail(i, [self, all, found, begun, i](const error& failure, const std::string& rail) {
+        auto& path = (*found)[i];
+        path.from = rail;
+        path.took = clock::now() - begun;
+        path.works = failure.code() == errc{};
+        path.why_not = path.works ? "" : failure.message();
+        path.lanes = self->lanes_over(i);
+      });
     }
     self->probe([self, all, found, begun](bool lives) {
       auto& path = found->back();

@@ -318,6 +318,7 @@ private:
   // engine_time.cpp
   void schedule(operation& op);
   void expired(operation& op);
+  [[nodiscard]] std::string missing_way(const operation& op);
 
   [[nodiscard]] lane_counters& counts_of(const operation& op) noexcept {
     return counters_.lanes[static_cast<std::size_t>(op.terms.carries)];

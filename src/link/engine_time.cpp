@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace weft::links {
 namespace {
 
@@ -39,6 +41,16 @@ void engine::tick() {
   wake_lanes();
 }
 
+/// What explains that an operation did not get on, if this end knows.
+std::string engine::missing_way(const operation& op) {
+  const auto& messages = message_channel();
+  if (messages.channel == nullptr) return fmt::format("; the {} lane has no channel now", name(messages.at.carries));
+  const auto& state = state_of(op);
+  const bool any = std::ranges::any_of(state.channels, [](const auto& each) { return each->channel != nullptr; });
+  if (op.slices.length == 0 || any) return {};
+  return fmt::format("; the {} lane has no channel now", name(state.on));
+}
+
 void engine::expired(operation& op) {
   if (op.fencing()) {
     op.fence_due = time_point::max();
@@ -47,9 +59,9 @@ void engine::expired(operation& op) {
   }
   if (op.deadline <= now_) {
     const bool moves = op.terms.kind != wire::operation_kind::request;
-    return stop(op, error(errc::deadline_exceeded,
-                          moves ? fmt::format("{} of {} bytes were verified", op.verified_bytes(), op.slices.length)
-                                : std::string("there was no answer in time")));
+    const auto got = moves ? fmt::format("{} of {} bytes were verified", op.verified_bytes(), op.slices.length)
+                           : std::string("there was no answer in time");
+    return stop(op, error(errc::deadline_exceeded, got + missing_way(op)));
   }
   if (stalls_at(op) <= now_) {
     return stop(op, error(errc::peer_unresponsive, "no byte was verified for the time of stall"));

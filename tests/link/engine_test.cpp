@@ -183,6 +183,24 @@ TEST_CASE("a read of nothing still asks the peer") {
   }
 }
 
+TEST_CASE("what ends at its deadline says when its lane had no channel") {
+  bench end;
+  std::string expected;
+  SUBCASE("for its slices") {
+    end.engine_.channel_down(lane::bulk);
+    expected = "0 of 65536 bytes were verified; the bulk lane has no channel now";
+  }
+  SUBCASE("for its messages") {
+    end.engine_.channel_down(lane::standard);
+    expected = "0 of 65536 bytes were verified; the standard lane has no channel now";
+  }
+  end.begin(wire::operation_kind::write, 65536, 10ms);
+  end.advance(10ms);
+  end.settle();
+  CHECK(end.result.value().code == errc::deadline_exceeded);
+  CHECK(end.result.value().where == expected);
+}
+
 TEST_CASE("an operation whose time is up already is not begun without a deadline at the peer") {
   bench end;
   operation_request asked;

@@ -321,6 +321,31 @@ TEST_CASE("a wanted channel is dialled under the next epoch, once") {
   CHECK(end.host.channel_dials == channel_list{{lane::bulk, 1}, {lane::bulk, 2}});
 }
 
+TEST_CASE("a channel that works is replaced by another one, and its own end is no news then") {
+  dialler end;
+  end.establish();
+  end.control.replace_channel(lane::bulk);
+  CHECK(end.host.channel_dials.empty()); // there is none
+  end.control.want_channel(lane::bulk);
+  end.control.replace_channel(lane::bulk); // it is on its way
+  end.control.channel_opened(lane::bulk, 1);
+  end.control.replace_channel(lane::bulk);
+  CHECK(end.host.channel_dials == channel_list{{lane::bulk, 1}, {lane::bulk, 2}});
+  const auto said = end.host.sent.size();
+  end.control.channel_lost(lane::bulk, 1);
+  CHECK(end.host.sent.size() == said);
+  SUBCASE("it comes") {
+    end.control.channel_opened(lane::bulk, 2);
+    end.go(1s);
+    CHECK(end.host.channel_dials.size() == 2);
+  }
+  SUBCASE("it does not") {
+    end.control.channel_lost(lane::bulk, 2);
+    end.go(end.limits.redial_min);
+    CHECK(end.host.channel_dials.back() == std::pair(wire::place(lane::bulk), 3U));
+  }
+}
+
 TEST_CASE("a channel that cannot be dialled is dialled again, more and more slowly") {
   dialler end;
   end.establish();

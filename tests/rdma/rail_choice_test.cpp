@@ -114,6 +114,18 @@ TEST_CASE("two ends without a rail in common say so, take tcp if they may, and w
   both.here = {}, both.there = {};
 }
 
+TEST_CASE("who is set to tcp has not fallen back to it") {
+  fake_network network;
+  const clean_end then{network};
+  pair_of_fabrics both;
+  fabric other(both.with_log({{"transport", "tcp"}}));
+  auto link = soon(other.connect(both.server->address(), asio::use_future));
+  CHECK(text_of(soon(link.request(bytes_of("hello"), {}, asio::use_future)).payload) == "hello");
+  CHECK(other.snapshot().tcp_fallbacks == 0);
+  CHECK_FALSE(both.logged(": tcp is used: this process has no RDMA rail"));
+  both.here = {}, both.there = {};
+}
+
 TEST_CASE("two ends that mark a lane differently are told of it once") {
   fake_network network;
   const clean_end then{network};

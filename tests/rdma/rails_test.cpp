@@ -219,6 +219,59 @@ TEST_CASE("with no rail left tcp carries, and why is said") {
   }
 }
 
+namespace {
+
+/// Whether a write that succeeds goes over that rail, in slices of 64 KiB.
+bool goes_over(fake_network& network, std::size_t rail, pair_of_fabrics& both) {
+  const auto before = network.requests(rail);
+  return both.write() == error_code() && network.requests(rail) - before >= size / 65536;
+}
+
+} // namespace
+
+TEST_CASE("what had to go another way goes back to a rail that works again, under a load that does not notice") {
+  fake_network network;
+  const clean_end then{network};
+  bool over_tcp = false;
+  SUBCASE("from tcp") {
+    over_tcp = true;
+  }
+  SUBCASE("from the other rail") {}
+  pair_of_fabrics both(settings{{"connect.timeout", "50ms"}, {"slice.size", "64KiB"}});
+  both.connect();
+  const std::size_t own = goes_over(network, 0, both) ? 0 : 1; // of the bulk lane of this link
+  REQUIRE(goes_over(network, own, both));
+  network.unplug(own);
+  if (over_tcp) network.unplug(1 - own);
+  CHECK(both.write() == error_code());
+  if (over_tcp) CHECK(eventually([&] { return both.logged("no RDMA path, tcp is used: "); }));
+  CHECK_FALSE(goes_over(network, own, both));
+  network.plug(own);
+  CHECK(eventually([&] { return goes_over(network, own, both); }));
+  CHECK(both.logged("leads there again: "));
+  CHECK(both.arrived());
+  CHECK(both.client->snapshot().operations_failed == 0);
+  both.here = {}, both.there = {}, both.target = {};
+}
+
+TEST_CASE("a rail that comes back and goes again is left alone for longer, and no transfer fails") {
+  fake_network network({.rails = 1});
+  const clean_end then{network};
+  pair_of_fabrics both(settings{{"connect.timeout", "20ms"}, {"slice.size", "64KiB"}});
+  both.connect();
+  for (int flap = 0; flap < 3; ++flap) {
+    CAPTURE(flap);
+    CHECK(eventually([&] { return goes_over(network, 0, both); }));
+    network.unplug(0);
+    CHECK(eventually([&] { return both.write() == error_code() && !goes_over(network, 0, both); }));
+    network.plug(0);
+  }
+  CHECK(both.logged("had come back for "));
+  CHECK(both.arrived());
+  CHECK(both.client->snapshot().operations_failed == 0);
+  both.here = {}, both.there = {}, both.target = {};
+}
+
 TEST_CASE("a lane tries every rail once before it takes tcp") {
   constexpr std::size_t rails = 4;
   fake_network network({.rails = rails});

@@ -369,7 +369,8 @@ void connector::next_step(const std::shared_ptr<attempt>& of, const arrival& eve
   switch (event.type) {
     case RDMA_CM_EVENT_ADDR_RESOLVED: {
       if (const auto* source = named_source(id); source != nullptr && !std::exchange(of->from_named, true)) {
-        return begin(of, source);
+        if (source->is_v6() == of->to.at.address().is_v6()) return begin(of, source);
+        return failed("no route from the GID that verbs.rails names, of " + source->to_string());
       }
       const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(limits_.connect_timeout).count();
       if (by_.resolve_route(&id, static_cast<int>(limit)) != 0) failed("rdma_resolve_route: " + text_of(errno));
