@@ -258,9 +258,11 @@ void link_core::go_back_to(std::size_t rail) {
     auto& tried = tried_[i];
     for (std::size_t rank = 0; choice(at, rank) != rail; ++rank) tried.set(choice(at, rank));
     tried.reset(rail);
+    carrier_of(at).dialled_at = of.returned_at; // one that is being dialled is left to it, and looked at again later
     session_.replace_channel(at);
     ++moved;
   }
+  if (moved == 0) return;
   fabric_->log().info("{}: {} leads there again: {} channels go back to it", peer(), path::to_text(of.at.at), moved);
 }
 
