@@ -146,7 +146,6 @@ private:
   [[nodiscard]] peer_rail* rail_for(wire::place at);
   void blame_rail(wire::place at, std::uint32_t epoch, const error& why);
   void put_off(peer_rail& rail);
-  void note_flap(peer_rail& rail);
   [[nodiscard]] bool prefers(wire::place at, std::size_t rail);
   void look_for_better();
   void go_back_to(std::size_t rail);
@@ -176,6 +175,7 @@ private:
   std::shared_ptr<path::tcp::channel> next_control_; ///< of a resumed session, until the old one is dropped
   std::function<void()> stop_dialling_;
   std::vector<peer_rail> peer_rails_;
+  std::size_t first_addresses_ = 0;                 ///< so many of these, in front, are the first of their rail
   std::array<carrier, wire::place_count> carriers_; ///< by their index
   /// Of each place the rails that failed it since it had a channel: a bit each. All are tried once, and TCP behind
   /// them.

@@ -47,6 +47,7 @@ error link_core::learn_rails(const wire::hello& peer) {
     std::array<std::size_t, wire::most_rails> addresses{};
     for (auto& each : peer_rails_) each.turn = addresses[each.at.rail]++;
     std::ranges::stable_sort(peer_rails_, {}, &peer_rail::turn);
+    first_addresses_ = static_cast<std::size_t>(std::ranges::count(peer_rails_, 0U, &peer_rail::turn));
   }
   if (peer_rails_.empty()) {
     const auto why = fmt::format("{} has no RDMA rail", here ? peer.name : "this process");
@@ -67,9 +68,8 @@ error link_core::learn_rails(const wire::hello& peer) {
 /// Links spread over the rails, and so do the lanes of a link and the places of a lane; another address of a rail is
 /// for when none of the first ones leads there.
 std::size_t link_core::choice(wire::place at, std::size_t rank) const noexcept {
-  const auto rails = static_cast<std::size_t>(std::ranges::count(peer_rails_, 0U, &peer_rail::turn));
   const auto first = static_cast<std::size_t>(id().high) + static_cast<std::size_t>(at.carries) + at.number;
-  return rank < rails ? (first + rank) % rails : rank;
+  return rank < first_addresses_ ? (first + rank) % first_addresses_ : rank;
 }
 
 /// One that failed is left out for a while, and by this place until it has tried all others.
@@ -155,21 +155,15 @@ void link_core::blame_rail(wire::place at, std::uint32_t epoch, const error& why
   if (of.epoch != epoch || !of.rail) return;
   auto& rail = peer_rails_[*of.rail];
   const auto& limits = fabric_->limits();
-  const auto now = clock::now();
   auto& tried = tried_[at.index()];
   tried.set(*of.rail);
   if (of.proven) {
     // It may have broken, or was given up for a transfer's sake: another one first, if there is one.
-    const bool others = rail_for(at) != nullptr;
-    if (!others) tried.reset(*of.rail);
-    if (others || limits.transport == transport_choice::any) note_flap(rail);
+    if (rail_for(at) == nullptr) tried.reset(*of.rail);
     return;
   }
   // What several lanes dialled before one of them failed says the same.
-  if (of.dialled_at >= rail.blamed_at) {
-    rail.blamed_at = now;
-    put_off(rail);
-  }
+  if (of.dialled_at >= rail.blamed_at) put_off(rail);
   if (rail_for(at) != nullptr || !std::exchange(says_no_rail_, false)) return;
   const bool tcp_next = limits.transport == transport_choice::any;
   if (tcp_next) fabric_->fell_back_to_tcp();
@@ -177,22 +171,20 @@ void link_core::blame_rail(wire::place at, std::uint32_t epoch, const error& why
                          tcp_next ? "tcp is used" : "and transport=verbs: operations wait for one", why.message());
 }
 
+/// It leads nowhere now. Each time so soon after it had come back it is left alone for longer.
 void link_core::put_off(peer_rail& rail) {
-  const auto times = std::int64_t{1} << std::min(rail.failures++ + rail.flaps, 6U);
-  rail.retry_at = deadline_after(clock::now(), fabric_->limits().connect_timeout * times);
-}
-
-/// It carried something, and is gone: each time so soon after it had come back it is left alone for longer.
-void link_core::note_flap(peer_rail& rail) {
+  const auto now = clock::now();
+  const auto pause = fabric_->limits().connect_timeout;
+  rail.blamed_at = now;
   const auto returned = std::exchange(rail.returned_at, {});
-  if (returned == time_point{}) return; // that was counted, or it never was away
-  const auto stayed = clock::now() - returned;
-  rail.flaps = stayed < settled * fabric_->limits().connect_timeout ? rail.flaps + 1 : 0;
-  if (rail.flaps == 0) return;
-  put_off(rail);
+  const bool flapped = returned != time_point{} && now - returned < settled * pause;
+  if (returned != time_point{}) rail.flaps = flapped ? rail.flaps + 1 : 0;
+  const auto left_alone = pause * (std::int64_t{1} << std::min(rail.failures++ + rail.flaps, 6U));
+  rail.retry_at = deadline_after(now, left_alone);
+  if (!flapped) return;
   const auto in_ms = [](duration time) { return format_duration(std::chrono::floor<std::chrono::milliseconds>(time)); };
   fabric_->log().info("{}: {} had come back for {}, and is left alone for {}", peer(), path::to_text(rail.at.at),
-                      in_ms(stayed), in_ms(rail.retry_at - clock::now()));
+                      in_ms(now - returned), in_ms(left_alone));
 }
 
 // Going back. A rail that failed is tried by a queue pair of its own; what goes another way meanwhile is moved to it
@@ -217,6 +209,7 @@ void link_core::look_for_better() {
   const auto now = clock::now();
   const auto pause = fabric_->limits().connect_timeout;
   const auto of_this_link = pause / 256 * static_cast<std::int64_t>(id().low % 64);
+  const bool established = session_.state() == links::session_state::established;
   auto next = time_point::max();
   for (std::size_t rail = 0; rail < peer_rails_.size(); ++rail) {
     auto due = time_point::max();
@@ -226,18 +219,19 @@ void link_core::look_for_better() {
     }
     if (due == time_point::max()) continue;
     due = deadline_after(std::max(due, peer_rails_[rail].retry_at), of_this_link);
+    if (!established) due = std::max(due, deadline_after(now, pause)); // nothing can be moved meanwhile
     next = std::min(next, due);
     if (due > now) continue;
     looks_ = true;
     return probe_rail(rail, [self = shared_from_this(), rail](const error& failure, const std::string&) {
       self->with_session([self, rail, failure](links::session&) {
-        self->looks_ = false;
         if (!self->alive()) return;
         if (failure.code() == errc{}) {
           self->go_back_to(rail);
         } else {
           self->put_off(self->peer_rails_[rail]);
         }
+        self->looks_ = false;
         self->look_for_better();
       });
     });
@@ -258,9 +252,7 @@ void link_core::go_back_to(std::size_t rail) {
     auto& tried = tried_[i];
     for (std::size_t rank = 0; choice(at, rank) != rail; ++rank) tried.set(choice(at, rank));
     tried.reset(rail);
-    carrier_of(at).dialled_at = of.returned_at; // one that is being dialled is left to it, and looked at again later
-    session_.replace_channel(at);
-    ++moved;
+    if (session_.replace_channel(at)) ++moved;
   }
   if (moved == 0) return;
   fabric_->log().info("{}: {} leads there again: {} channels go back to it", peer(), path::to_text(of.at.at), moved);

@@ -5,8 +5,7 @@ namespace weft::fabrics {
 path_probe::path_probe(worker& thread, std::shared_ptr<path::verbs::connector> connections, const tunables& limits,
                        std::shared_ptr<void> held, told done)
     : thread_(thread), connections_(std::move(connections)), limits_(limits), held_(std::move(held)),
-      done_(std::move(done)), asked_(done_ == nullptr), deadline_(deadline_after(clock::now(), limits.connect_timeout)),
-      timer_(thread.context()) {}
+      done_(std::move(done)), asked_(done_ == nullptr), timer_(thread.context()) {}
 
 void path_probe::begin(const error& failure, std::unique_ptr<path::verbs::endpoint> connected) {
   if (failure.code() != errc{}) return finish(failure);
@@ -26,7 +25,7 @@ void path_probe::begin(const error& failure, std::unique_ptr<path::verbs::endpoi
   kept_ = shared_from_this();
   channel_->attach();
   connections_->confirm(*endpoint);
-  timer_.expires_at(deadline_);
+  timer_.expires_after(limits_.connect_timeout); // from now on: it may have waited long for its turn
   timer_.async_wait([self = shared_from_this()](const error_code& code) {
     if (code) return;
     self->batch_begins();

@@ -59,7 +59,6 @@ private:
   std::string rail_;
   std::shared_ptr<path::verbs::channel> channel_;
   bool finished_ = false;
-  const time_point deadline_;
   std::shared_ptr<path_probe> kept_; ///< itself, as long as the channel tells it something
   boost::asio::steady_timer timer_;
 };

@@ -18,7 +18,8 @@ namespace {
 constexpr std::uint64_t send_turn = 4 * 1024 * 1024;
 /// Looks at a completion queue for one at the context, which costs a lock and a system call. They become more, up to
 /// some microseconds of them, while nothing happens: what arrives waits for a look, and not for a system call before
-/// it. A thread that spins looks at a context that has nothing only every some tens of microseconds.
+/// it. A thread that spins looks at a context that has nothing only every some tens of microseconds, which is what TCP
+/// may wait for on it.
 constexpr unsigned fewest_looks = 16;
 constexpr unsigned most_looks = 256;
 constexpr unsigned most_spinning_looks = 1024;

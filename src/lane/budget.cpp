@@ -43,6 +43,12 @@ double share_of(duration part, duration whole) noexcept {
   return static_cast<double>(part.count()) / static_cast<double>(std::max<duration::rep>(whole.count(), 1));
 }
 
+/// What a rate carries in that time, in whole grains.
+std::uint64_t bytes_in(duration time, double rate) noexcept {
+  const auto bytes = static_cast<std::uint64_t>(std::chrono::duration<double>(time).count() * rate);
+  return bytes - bytes % budget::grain;
+}
+
 } // namespace
 
 /// Of what waits for a link nothing is larger than this. Beside realtime traffic the queue that is aimed at is no
@@ -231,17 +237,16 @@ std::uint64_t budget::part_of(std::uint64_t bytes) const noexcept {
   return std::max(static_cast<std::uint64_t>(static_cast<double>(bytes) * share_), least_crowded);
 }
 
-/// Beside realtime traffic what fills the way without a queue, by the best rate of late: less would only idle. And what
-/// is promised takes so much, as long as it takes to land.
-std::uint64_t budget::least() const noexcept {
+/// Beside realtime traffic what fills the way without a queue, by the best rate of late: less would only idle.
+std::uint64_t budget::least_of_way() const noexcept {
   if (!crowded_) return part_of(least_quiet);
-  const auto in = [](duration time, double rate) {
-    const auto bytes = static_cast<std::uint64_t>(std::chrono::duration<double>(time).count() * rate);
-    return bytes - bytes % grain;
-  };
-  const auto promised = in(std::min(near_lag_, patience), static_cast<double>(kept_));
-  return std::max(std::clamp(in(empty_lag_, fair_rate()), least_crowded, part_of(first_crowded)),
-                  std::min(promised, part_of(most)));
+  return std::clamp(bytes_in(empty_lag_, fair_rate()), least_crowded, part_of(first_crowded));
+}
+
+/// There also what is promised, as long as it takes to land.
+std::uint64_t budget::least() const noexcept {
+  const auto promised = crowded_ ? bytes_in(std::min(near_lag_, patience), static_cast<double>(kept_)) : 0;
+  return std::max(least_of_way(), std::min(promised, part_of(most)));
 }
 
 /// A channel to a place where even the quickest bytes take so much longer than elsewhere has its queue there: before a
@@ -273,7 +278,7 @@ void budget::end_round() noexcept {
         std::any_of(heard_.begin(), heard_.end(), [this](const heard& each) { return each.guides(now_); });
     const auto wanted = guided ? by_realtime() : by_own_lag();
     // The least is too much: the way must have become another one. While nobody waits it is no more than a slow one.
-    if (wanted.factor < 1.0 && limit_ <= least() && now_ - probed_at_ > probe_again) return probe();
+    if (wanted.factor < 1.0 && limit_ <= least_of_way() && now_ - probed_at_ > probe_again) return probe();
     factor = sparing_the_rate(wanted);
   }
   const bool grows = factor > 1.0 && limited_; // what was not held back says nothing of a larger one

@@ -111,6 +111,7 @@ private:
   void look_at_board() noexcept;
   void judge(flight& of, duration lag) noexcept;
   [[nodiscard]] std::uint64_t least() const noexcept;
+  [[nodiscard]] std::uint64_t least_of_way() const noexcept;
   /// Of the best rate of late, what it is to have beside others.
   [[nodiscard]] double fair_rate() const noexcept { return share_ * best_.get(); }
   [[nodiscard]] std::uint64_t part_of(std::uint64_t bytes) const noexcept;

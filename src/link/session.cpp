@@ -199,13 +199,15 @@ void session::want_channel(wire::place at) {
   retry_channels();
 }
 
-void session::replace_channel(wire::place at) {
+bool session::replace_channel(wire::place at) {
   auto& channel = channels_[at.index()];
   // One that is not open now goes the best way by itself.
-  if (!dials_ || channel.state != channel_state::open) return;
+  if (!dials_ || channel.state != channel_state::open) return false;
+  if (now_ - channel.opened_at >= settled_after) channel.flaps = 0;
   channel.state = channel_state::waiting;
   channel.retry_at = now_;
   retry_channels();
+  return true;
 }
 
 /// The accepting end waits for a channel newer than `lost`, which was the newest that it had.

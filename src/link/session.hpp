@@ -78,8 +78,9 @@ public:
   // Channels.
   /// Something waits for a channel in this place.
   void want_channel(wire::place at);
-  /// The dialling end: opens another channel in this place, which takes over from the one of now.
-  void replace_channel(wire::place at);
+  /// The dialling end: opens another channel in this place, which takes over from the one of now. False: it is not
+  /// open.
+  bool replace_channel(wire::place at);
   void channel_opened(wire::place at, std::uint32_t epoch);
   /// A channel that was open, or one being dialled, is closed at this end.
   void channel_lost(wire::place at, std::uint32_t epoch);
