@@ -146,7 +146,7 @@ private:
   [[nodiscard]] peer_rail* rail_for(wire::place at);
   void blame_rail(wire::place at, std::uint32_t epoch, const error& why);
   void put_off(peer_rail& rail);
-  [[nodiscard]] bool prefers(wire::place at, std::size_t rail);
+  [[nodiscard]] bool prefers(wire::place at, std::size_t rail) const noexcept;
   void look_for_better();
   void go_back_to(std::size_t rail);
   void probe_rail(std::size_t rail, path_probe::told done);

@@ -191,8 +191,8 @@ void link_core::put_off(peer_rail& rail) {
 // only then.
 
 /// Whether a place would have that rail in place of what it has.
-bool link_core::prefers(wire::place at, std::size_t rail) {
-  const auto& of = carrier_of(at);
+bool link_core::prefers(wire::place at, std::size_t rail) const noexcept {
+  const auto& of = carriers_[at.index()];
   if (of.epoch == 0) return false; // it is going to choose
   for (std::size_t i = 0; i < peer_rails_.size(); ++i) {
     const auto which = choice(at, i);

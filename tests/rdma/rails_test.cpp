@@ -254,7 +254,7 @@ TEST_CASE("what had to go another way goes back to a rail that works again, unde
   both.here = {}, both.there = {}, both.target = {};
 }
 
-TEST_CASE("a rail that comes back and goes again is left alone for longer, and no transfer fails") {
+TEST_CASE("a rail that goes soon after it came back is found out, and no transfer fails") {
   fake_network network({.rails = 1});
   const clean_end then{network};
   pair_of_fabrics both(settings{{"connect.timeout", "100ms"}, {"slice.size", "64KiB"}});
