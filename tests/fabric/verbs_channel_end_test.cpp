@@ -93,6 +93,23 @@ TEST_CASE("a device that never tells the end of a queue pair does not hold up th
   CHECK(with.channel->close());
 }
 
+TEST_CASE("what waits for its turn when a fence ends speaks to no owner any more") {
+  auto limits = rig::patient();
+  limits.verbs_fence_limit = 1ms;
+  rig with(64, plenty, limits);
+  with.open();
+  CHECK_FALSE(with.channel->close());
+  with.closed = true;
+  with.end->on_event(verbs::endpoint::event::last_request_reached, {});
+  with.run();
+  std::this_thread::sleep_for(2ms);
+  // Read by what the fence does at its limit: it would end soon, and ends now.
+  with.nic.complete(*with.pair, with.pair->posted.back().request.wr_id, IBV_WC_WR_FLUSH_ERR);
+  with.context.restart();
+  with.context.run_for(20ms);
+  CHECK(with.events.closings == 1);
+}
+
 namespace {
 
 tunables impatient() {

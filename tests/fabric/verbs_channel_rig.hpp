@@ -6,6 +6,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
+#include <thread>
+
 namespace weft::tests {
 
 namespace verbs = path::verbs;
@@ -46,7 +48,10 @@ struct recorder final : path::listener, path::driver {
   void slice_landed(wire::place, const wire::frame_header& header) override { landed.push_back(header); }
   void sent(wire::place, std::uint64_t) override { ++slices_sent; }
   void writable(wire::place) override { ++writables; }
-  void batch_begins() override { ++depth; }
+  void batch_begins() override {
+    CHECK_MESSAGE(closings == 0, "the owner of a channel may be gone once that was closed");
+    ++depth;
+  }
   void batch_ends() override { --depth; }
   void channel_failed(wire::place, std::uint32_t, const error& why) override { failures.push_back(why); }
   void protocol_broken(const error& how) override { broken.push_back(how); }
@@ -79,7 +84,8 @@ struct rig {
         std::move(made), context.get_executor(), lane::bulk, 3, events, events,
         [this](std::unique_ptr<verbs::endpoint> used, std::function<void()> done) {
           used.reset();
-          boost::asio::post(context, std::move(done));
+          // As the connector does, and at once: what this thread posted before comes behind it.
+          std::thread([this, &done] { boost::asio::post(context, std::move(done)); }).join();
         },
         limits);
     channel->attach();
@@ -139,7 +145,7 @@ struct rig {
   }
 
   fake_nic nic;
-  boost::asio::io_context context;
+  boost::asio::io_context context{1}; ///< as a worker's
   tunables limits;
   verbs::rail rail;
   std::shared_ptr<verbs::queues> shared;

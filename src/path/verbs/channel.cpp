@@ -51,11 +51,7 @@ void channel::attach() {
   endpoint_->on_event = [weak = weak_from_this(), thread = timer_.get_executor()](endpoint::event what,
                                                                                   const std::string& why) {
     boost::asio::post(thread, [weak, what, why] {
-      const auto self = weak.lock();
-      if (!self) return;
-      self->driver_.batch_begins();
-      self->happened(what, why);
-      self->driver_.batch_ends();
+      if (const auto self = weak.lock()) self->in_batch([&] { self->happened(what, why); });
     });
   };
 }
@@ -245,16 +241,16 @@ void channel::post_batch() {
   stuck_ = true;
   // Not here: the engine is on the stack.
   boost::asio::post(timer_.get_executor(), [self = shared_from_this(), code] {
-    self->driver_.batch_begins();
-    self->fail(errc::path_failed, fmt::format("rail {}: post_send: {}", self->queues_->on().name, std::strerror(code)));
-    self->driver_.batch_ends();
+    self->in_batch([&] {
+      self->fail(errc::path_failed,
+                 fmt::format("rail {}: post_send: {}", self->queues_->on().name, std::strerror(code)));
+    });
   });
 }
 
 void channel::wake() {
   starved_ = false;
-  driver_.batch_begins(); // its end flushes
-  driver_.batch_ends();
+  in_batch([] {}); // its end flushes
 }
 
 void channel::completed(const ibv_wc& completion) {

@@ -120,6 +120,10 @@ private:
     std::uint64_t request = 0;
   };
 
+  /// For what was posted, or waited for: `work` in a batch, unless the channel is closed. Its owner may be gone then:
+  /// what a thread posts to itself may run behind what others post to it later.
+  template <class Work>
+  void in_batch(const Work& work);
   void watch();
   void judge(std::uint64_t before);
   void probe();
@@ -209,5 +213,13 @@ private:
   bool last_receive_known_ = false;
   boost::asio::steady_timer timer_; ///< of that, and before it of the watch
 };
+
+template <class Work>
+void channel::in_batch(const Work& work) {
+  if (state_ == state::closed) return;
+  driver_.batch_begins();
+  work();
+  driver_.batch_ends();
+}
 
 } // namespace weft::path::verbs

@@ -15,10 +15,8 @@ void channel::watch() {
   timer_.expires_after(silence_limit_);
   timer_.async_wait([weak = weak_from_this(), before = completed_](const error_code& code) {
     const auto self = weak.lock();
-    if (code || !self || self->state_ != state::open) return;
-    self->driver_.batch_begins();
-    self->judge(before);
-    self->driver_.batch_ends();
+    if (code || !self) return;
+    self->in_batch([&] { self->judge(before); });
   });
 }
 
@@ -50,9 +48,7 @@ void channel::fail(errc code, std::string why) {
 }
 
 void channel::device_failed(const std::string& why) {
-  driver_.batch_begins();
-  fail(errc::path_failed, why);
-  driver_.batch_ends();
+  in_batch([&] { fail(errc::path_failed, why); });
 }
 
 namespace {
@@ -115,10 +111,7 @@ void channel::begin_fence() {
   timer_.expires_after(fence_limit_);
   timer_.async_wait([self = shared_from_this()](const error_code& code) {
     // A device that does not say: destroying the queue pair, which waits for it, is a fence too.
-    if (code) return;
-    self->driver_.batch_begins();
-    self->drain_and_end();
-    self->driver_.batch_ends();
+    if (!code) self->in_batch([&self] { self->drain_and_end(); });
   });
 }
 
@@ -129,11 +122,8 @@ void channel::try_end_fence() {
 
 /// Not at once: this may be inside the delivery of what the queue holds. To destroy the queue pair is a fence, too.
 void channel::end_soon() {
-  boost::asio::post(timer_.get_executor(), [self = shared_from_this()] {
-    self->driver_.batch_begins();
-    self->drain_and_end();
-    self->driver_.batch_ends();
-  });
+  boost::asio::post(timer_.get_executor(),
+                    [self = shared_from_this()] { self->in_batch([&self] { self->drain_and_end(); }); });
 }
 
 /// Records that had arrived before the fence still count.

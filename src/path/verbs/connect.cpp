@@ -81,18 +81,16 @@ connector::request::~request() {
 
 void connector::request::refuse() {
   if (!id_) return;
-  if (of_->stopped_) return id_.reset();
-  boost::asio::post(of_->context_, [of = of_, id = std::make_shared<connection_id>(std::move(id_))] {
+  of_->post([of = of_, id = std::make_shared<connection_id>(std::move(id_))] {
     of->by_.reject(id->get(), nullptr, 0);
     id->reset();
   });
 }
 
 void connector::request::accept(queues_on from, dialled ready) {
-  boost::asio::post(of_->context_, [of = of_, id = std::make_shared<connection_id>(std::move(id_)), said = said_,
-                                    terms = terms_, from = std::move(from), ready = std::move(ready)] {
-    of->accept_here(std::move(*id), said, terms, from, ready);
-  });
+  of_->post([of = of_, id = std::make_shared<connection_id>(std::move(id_)), said = said_, terms = terms_,
+             from = std::move(from),
+             ready = std::move(ready)] { of->accept_here(std::move(*id), said, terms, from, ready); });
 }
 
 connector::connector(const calls& by, const rail_set& rails, const tunables& limits, const logger& log)
@@ -148,6 +146,7 @@ void connector::stop() {
   boost::asio::post(context_, [this] { context_.stop(); });
   if (thread_.joinable()) thread_.join();
   joined_ = true;
+  while (posting_ != 0) std::this_thread::yield();
   wake_.release(); // the event channel's own
   work_.reset();
   context_.drop_handlers();
@@ -221,7 +220,7 @@ void connector::on_all(const Work& work) {
   const std::lock_guard lock(connectors().mutex);
   for (const auto& each : connectors().all) {
     const auto other = each.lock();
-    if (other && !other->stopped_) boost::asio::post(other->context_, [other, work] { work(*other); });
+    if (other) other->post([other, work] { work(*other); });
   }
 }
 
@@ -275,17 +274,16 @@ void connector::lose(live& of, std::string why) {
 // Dialling.
 
 void connector::dial(const listening_rail& to, greeting said, duration limit, queues_on from, dialled done) {
-  boost::asio::post(
-      context_, [self = shared_from_this(), to, said, limit, from = std::move(from), done = std::move(done)]() mutable {
-        const auto made = std::make_shared<attempt>(self->context_);
-        made->to = to;
-        made->said = said;
-        made->from = std::move(from);
-        made->done = std::move(done);
-        made->limit = limit;
-        self->waiting_.push_back(made);
-        self->admit();
-      });
+  post([self = shared_from_this(), to, said, limit, from = std::move(from), done = std::move(done)]() mutable {
+    const auto made = std::make_shared<attempt>(self->context_);
+    made->to = to;
+    made->said = said;
+    made->from = std::move(from);
+    made->done = std::move(done);
+    made->limit = limit;
+    self->waiting_.push_back(made);
+    self->admit();
+  });
 }
 
 void connector::admit() {
@@ -411,7 +409,7 @@ void connector::next_step(const std::shared_ptr<attempt>& of, const arrival& eve
 // Handing on.
 
 void connector::confirm(endpoint& attached) {
-  boost::asio::post(context_, [self = shared_from_this(), id = attached.id.get()] {
+  post([self = shared_from_this(), id = attached.id.get()] {
     const auto found = self->live_.find(id);
     if (found == self->live_.end()) return;
     auto& of = found->second;
@@ -435,16 +433,12 @@ void connector::confirm(endpoint& attached) {
 
 void connector::dispose(std::unique_ptr<endpoint> used, boost::asio::any_io_executor thread,
                         std::function<void()> done) {
-  const auto destroy = [this](endpoint& of) {
-    live_.erase(of.id.get());
-    by_.disconnect(of.id.get()); // so that the peer's fence begins now
-    of.pair.reset();
-    of.id.reset();
-  };
-  if (joined_) return destroy(*used);
-  boost::asio::post(context_, [self = shared_from_this(), destroy, thread, done = std::move(done),
-                               used = std::shared_ptr<endpoint>(std::move(used))]() mutable {
-    destroy(*used);
+  post([self = shared_from_this(), thread, done = std::move(done),
+        used = std::shared_ptr<endpoint>(std::move(used))]() mutable {
+    self->live_.erase(used->id.get());
+    self->by_.disconnect(used->id.get()); // so that the peer's fence begins now
+    used->pair.reset();
+    used->id.reset();
     boost::asio::post(thread, std::move(done));
   });
 }

@@ -11,6 +11,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <array>
@@ -92,6 +93,13 @@ private:
 
   connector(const calls& by, const rail_set& rails, const tunables& limits, const logger& log);
   [[nodiscard]] result<void> create(const std::string& thread_name);
+  /// Runs `work` on the connector's thread. From any thread; once that has ended the work is destroyed instead.
+  template <class Work>
+  void post(Work&& work) {
+    ++posting_;
+    if (!joined_) boost::asio::post(context_, std::forward<Work>(work));
+    --posting_;
+  }
   void wait_for_events();
   void wait_for_device(std::size_t index);
   void pass_on(const ibv_context* device, const ibv_async_event& event);
@@ -153,7 +161,8 @@ private:
   random_source random_;
   std::thread thread_;
   std::atomic<bool> stopped_ = false;
-  std::atomic<bool> joined_ = false; ///< the thread has ended: what it owned is anybody's
+  std::atomic<bool> joined_ = false; ///< the thread has ended
+  std::atomic<int> posting_ = 0;     ///< calls of post() that may not know yet that it has
 };
 
 } // namespace weft::path::verbs
