@@ -105,8 +105,8 @@ inline constexpr rail_rate highest_rate(fastest_rail);
   X(verbs_mtu, "verbs.mtu", byte_count, 4_KiB, 256_B, 4_KiB, "bytes", cold, "largest path MTU that is used")           \
   X(verbs_ack_timeout, "verbs.ack_timeout", std::chrono::nanoseconds, 67ms, 1ms, 10s, "time", cold,                    \
     "how long a packet waits for its acknowledgement before it is sent again; rounded up to 4.096us * 2^n")            \
-  X(verbs_retries, "verbs.retries", std::uint32_t, 7, 1, 7, "times", cold,                                             \
-    "how often a packet is sent again before the path counts as failed")                                               \
+  X(verbs_retries, "verbs.retries", std::uint32_t, 6, 1, 7, "times", cold,                                             \
+    "how often a packet is sent again before the path counts as failed; 7 is for ever on soft-RoCE's rxe")             \
   X(verbs_rnr_retries, "verbs.rnr_retries", std::uint32_t, 6, 0, 6, "times", cold,                                     \
     "how often a receiver without a posted buffer is asked again")                                                     \
   X(verbs_rnr_timer, "verbs.rnr_timer", std::uint32_t, 24, 1, 31, "code", cold,                                        \

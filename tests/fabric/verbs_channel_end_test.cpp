@@ -140,6 +140,20 @@ TEST_CASE("a device that tells nothing of what was posted is given up, and not w
         "rail fake0:1, queue pair 100 to 10.0.0.2:7000: the device tells nothing of 1 requests");
 }
 
+TEST_CASE("a device is not given up before the limit of its silence") {
+  auto limits = rig::patient();
+  limits.verbs_silence_limit = 800ms;
+  rig with(64, plenty, limits);
+  with.open();
+  CHECK(with.channel->post_message(message(0, 64), counting(64)));
+  with.channel->flush();
+  with.context.restart();
+  with.context.run_for(300ms); // it was looked at
+  CHECK(with.events.failures.empty());
+  with.nic.complete_all(*with.pair);
+  with.run();
+}
+
 TEST_CASE("a full queue of which a device tells nothing more is given up, though nothing else is posted") {
   rig with(64, plenty, impatient());
   with.open();

@@ -124,8 +124,8 @@ private:
   /// what a thread posts to itself may run behind what others post to it later.
   template <class Work>
   void in_batch(const Work& work);
-  void watch();
-  void judge(std::uint64_t before);
+  void watch(unsigned looks = 0);
+  void judge(std::uint64_t before, unsigned looks);
   void probe();
   void happened(endpoint::event what, const std::string& why);
   void fail(errc code, std::string why);

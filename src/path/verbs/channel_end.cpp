@@ -7,28 +7,36 @@
 
 namespace weft::path::verbs {
 
+namespace {
+
+/// So many in a row that find nothing new are a silence: it lasts for the limit, or a part more.
+constexpr unsigned looks_at_silence = 4;
+
+} // namespace
+
 /// A queue pair of which the device tells nothing for so long counts as lost: it hangs. (rxe of Linux 6.1 does so over
 /// a network interface that has ceased to send, and neither sends again nor gives up.) One wait at a time, begun by
-/// what is posted when there is none, so that it costs nothing for each request.
-void channel::watch() {
+/// what is posted when there is none, so that it costs nothing for each request. `looks`: that found nothing new.
+void channel::watch(unsigned looks) {
   watched_ = true;
-  timer_.expires_after(silence_limit_);
-  timer_.async_wait([weak = weak_from_this(), before = completed_](const error_code& code) {
+  timer_.expires_after(silence_limit_ / looks_at_silence);
+  timer_.async_wait([weak = weak_from_this(), before = completed_, looks](const error_code& code) {
     const auto self = weak.lock();
     if (code || !self) return;
-    self->in_batch([&] { self->judge(before); });
+    self->in_batch([&] { self->judge(before, looks + 1); });
   });
 }
 
 /// By what the device has told by now, whether this thread came to read it or not: it reads until it has seen progress,
 /// and no longer, as others fill the queue too.
-void channel::judge(std::uint64_t before) {
+void channel::judge(std::uint64_t before, unsigned looks) {
   const auto silent = [&] { return state_ == state::open && completed_ == before && completed_ < signalled_; };
   while (silent() && queues_->fetch()) queues_->deliver();
   if (state_ != state::open) return;
   watched_ = false;
   if (completed_ >= signalled_) return probe();
   if (completed_ > before) return watch();
+  if (looks < looks_at_silence) return watch(looks);
   fail(errc::path_failed,
        fmt::format("rail {}, queue pair {} to {}: the device tells nothing of {} requests", queues_->on().name,
                    endpoint_->pair->qp_num, endpoint_->peer_address, posted_ - completed_));
