@@ -1,18 +1,21 @@
 /* How transfers keep their promise when channels fail, the fence and the resume of src/link, as a model that SPIN
  * searches whole. Two transfers of three slices share two channels. What comes over a one-sided channel is written into
  * memory by the receiver's device, late and whether or not its sender is still there, until the receiver has fenced the
- * channel; what comes over a stream its engine writes. Channels break twice, at any moment, with or without a word, and
- * a transfer may be stopped by its deadline at any moment. In every order of all that:
+ * channel; what comes over a stream its engine writes. Two times in all a channel breaks, at any moment, with or without
+ * a word, or a stream opens at one end alone; and the receiver may stop any transfer at any moment, as for its deadline.
+ * In every order of all that:
  *
  *   - nothing is written into the memory of a transfer that has ended, nor into a slice that was verified;
  *   - no slice is under way twice;
- *   - both ends come to the end of every transfer; with PATIENT, where nothing is stopped and breaks are noticed, with
- *     every slice verified.
+ *   - when nothing more can happen, every transfer has ended at both ends. With PATIENT, where nothing is stopped and
+ *     breaks are noticed, it can only have ended with all its slices verified.
  *
  * Defined by whoever runs it: ONE_SIDED, how many of the channels are; PATIENT; a rule that is taken out (NO_...).
  *
  * Left out: the messages between the ends are one reliable stream in each direction, as the outbox of src/link makes
- * them; no credits, no windows, no faults of the session, and not the sender's own memory. */
+ * them, and tell of verified slices at a fence alone; transfers that the sender stops; markers that name the channels
+ * which carried something, so that the others need not be waited for; slices that are refused, or sent in parts; places
+ * that are now a stream and now one-sided; credits, windows, faults of the session, and the sender's own memory. */
 
 #define TRANSFERS 2
 #define SLICES 3
@@ -43,19 +46,19 @@ byte under_way;               /* slices whose data is */
 
 /* The receiver. */
 mtype here[TRANSFERS] = running;
-byte up[CHANNELS] = 1;   /* its epoch; 0: none */
+byte up[CHANNELS];       /* its epoch; 0: none */
 byte down[CHANNELS];     /* the newest that was fenced */
 byte verified;
 byte awaited[TRANSFERS]; /* channels of which a marker or a fence is */
 
 /* The sender. */
 mtype there[TRANSFERS] = running;
-byte used[CHANNELS] = 1;     /* the epoch of the channel that it has; 0: none */
-byte last[CHANNELS] = 1;
-byte up_there[CHANNELS] = 1; /* the newest that the receiver says it has */
+byte used[CHANNELS];     /* the epoch of the channel that it has; 0: none */
+byte last[CHANNELS];
+byte up_there[CHANNELS]; /* the newest that the receiver says it has */
+byte stranded[CHANNELS]; /* the epoch that it lost, and that the receiver may still have; 0: none */
 byte unsent = bit(SLICES) - 1;
-byte carried[CHANNELS];      /* slices given to it of which nothing is known */
-byte epoch_of[SLICES];       /* in which they were */
+byte carried[CHANNELS];  /* slices given to it, or to an older one, of which nothing is known */
 
 /* The receiver's device, and its engine for what a stream brings. */
 
@@ -145,31 +148,31 @@ inline bring(c, epoch) {
   what = 0
 }
 
-active [CHANNELS] proctype device() {
+proctype device(byte c) {
   byte what;
 end:
   do
-  :: atomic { nempty(wire[way(_pid, 1)]) && comes_through(_pid, 1) -> bring(_pid, 1) }
-  :: atomic { nempty(wire[way(_pid, 2)]) && comes_through(_pid, 2) -> bring(_pid, 2) }
+  :: atomic { nempty(wire[way(c, 1)]) && comes_through(c, 1) -> bring(c, 1) }
+  :: atomic { nempty(wire[way(c, 2)]) && comes_through(c, 2) -> bring(c, 2) }
 #if EPOCHS > 2
-  :: atomic { nempty(wire[way(_pid, 3)]) && comes_through(_pid, 3) -> bring(_pid, 3) }
+  :: atomic { nempty(wire[way(c, 3)]) && comes_through(c, 3) -> bring(c, 3) }
 #endif
   /* What was under way when it broke may come yet, or never. */
-  :: atomic { broken[way(_pid, 1)] && nempty(wire[way(_pid, 1)]) -> lose(_pid, 1) }
-  :: atomic { broken[way(_pid, 2)] && nempty(wire[way(_pid, 2)]) -> lose(_pid, 2) }
+  :: atomic { broken[way(c, 1)] && nempty(wire[way(c, 1)]) -> lose(c, 1) }
+  :: atomic { broken[way(c, 2)] && nempty(wire[way(c, 2)]) -> lose(c, 2) }
 #if EPOCHS > 2
-  :: atomic { broken[way(_pid, 3)] && nempty(wire[way(_pid, 3)]) -> lose(_pid, 3) }
+  :: atomic { broken[way(c, 3)] && nempty(wire[way(c, 3)]) -> lose(c, 3) }
 #endif
-  :: atomic { failures < FAILURES && used[_pid] != 0 && !broken[way(_pid, used[_pid])] ->
+  :: atomic { failures < FAILURES && used[c] != 0 && !broken[way(c, used[c])] ->
        failures++;
-       broken[way(_pid, used[_pid])] = true;
-#ifndef PATIENT
+       broken[way(c, used[c])] = true;
        if
-       :: hung[way(_pid, used[_pid])] = true
-       :: skip
-       fi;
+#ifndef PATIENT
+       :: hung[way(c, used[c])] = true;
+          printf("network: channel %d, epoch %d breaks, and nobody is told\n", c, used[c])
 #endif
-       printf("network: channel %d, epoch %d breaks\n", _pid, used[_pid]) }
+       :: printf("network: channel %d, epoch %d breaks\n", c, used[c])
+       fi }
   od
 }
 
@@ -202,14 +205,19 @@ inline stop(t) {
   try_end(t)
 }
 
-active proctype receiver() {
+proctype receiver() {
   byte what, c, epoch;
 end:
   do
   :: atomic { to_receiver?opened(c, epoch) ->
        if
        :: up[c] != 0 -> fence(c, epoch)
-       :: else -> up[c] = epoch; tell_sender(fenced, c, epoch - 1, epoch, 0)
+       :: else ->
+            up[c] = epoch;
+            if
+            :: one_sided(c) -> tell_sender(fenced, c, epoch - 1, epoch, 0)
+            :: else
+            fi
        fi;
        c = 0; epoch = 0 }
   :: atomic { to_receiver?given_up(c, epoch) ->
@@ -234,11 +242,16 @@ end:
 
 /* The sender's engine. */
 
+#ifdef NO_WAIT_FOR_FENCE
+#define is_free(c) (used[c] != 0)
+#else
+#define is_free(c) (used[c] != 0 && stranded[c] == 0)
+#endif
 #ifdef NO_WAIT_FOR_UP
 /* The connection is there, whether or not the receiver has said so among its messages. */
-#define may_send(c) (used[c] != 0 && (!one_sided(c) || up[c] == used[c]))
+#define may_send(c) (is_free(c) && (!one_sided(c) || up[c] == used[c]))
 #else
-#define may_send(c) (used[c] != 0 && (!one_sided(c) || up_there[c] == used[c]))
+#define may_send(c) (is_free(c) && (!one_sided(c) || up_there[c] == used[c]))
 #endif
 
 inline send(slice, c) {
@@ -246,7 +259,6 @@ inline send(slice, c) {
   assert((under_way & bit(slice)) == 0);
   unsent = unsent & ~bit(slice);
   carried[c] = carried[c] | bit(slice);
-  epoch_of[slice] = used[c];
   if
   :: !is_dead(c, used[c]) ->
        under_way = under_way | bit(slice);
@@ -256,14 +268,23 @@ inline send(slice, c) {
   fi
 }
 
+/* One that is lost before its predecessor was fenced has carried nothing. */
+inline lost(c) {
+  epoch = used[c];
+  if
+  :: stranded[c] == 0 -> stranded[c] = epoch
+  :: else
+  fi;
+  used[c] = 0;
+  forget(c, epoch);
+  epoch = 0
+}
+
 inline give_up(c) {
   printf("sender: gives up channel %d, epoch %d\n", c, used[c]);
   assert(nfull(to_receiver));
   to_receiver!given_up(c, used[c]);
-  epoch = used[c];
-  used[c] = 0;
-  forget(c, epoch);
-  epoch = 0;
+  lost(c);
 #ifdef NO_ONE_CARRIER
   unsent = unsent | carried[c];
   carried[c] = 0;
@@ -273,35 +294,29 @@ inline give_up(c) {
 inline open(c) {
   last[c]++;
   used[c] = last[c];
-  printf("sender: opens channel %d, epoch %d\n", c, used[c]);
   assert(nfull(to_receiver));
-  to_receiver!opened(c, used[c])
+  to_receiver!opened(c, used[c]);
+  if
+  :: printf("sender: opens channel %d, epoch %d\n", c, used[c])
+  :: !one_sided(c) && failures < FAILURES ->
+       failures++;
+       printf("network: channel %d, epoch %d opens at the receiver, and not at the sender\n", c, used[c]);
+       broken[way(c, used[c])] = true;
+       used[c] = 0
+  fi
 }
 
 inline known() {
   unsent = unsent & ~bits;
   carried[0] = carried[0] & ~bits;
-  carried[1] = carried[1] & ~bits;
-  settle(0);
-  settle(1);
-  settle(2)
-}
-
-inline settle(slice) {
-  if
-  :: ((carried[0] | carried[1]) & bit(slice)) == 0 -> epoch_of[slice] = 0
-  :: else
-  fi
+  carried[1] = carried[1] & ~bits
 }
 
 inline over(t) {
   there[t] = ended;
   unsent = unsent & ~slices_of(t);
   carried[0] = carried[0] & ~slices_of(t);
-  carried[1] = carried[1] & ~slices_of(t);
-  settle(0);
-  settle(1);
-  settle(2)
+  carried[1] = carried[1] & ~slices_of(t)
 }
 
 inline mark(c, t) {
@@ -312,33 +327,27 @@ inline mark(c, t) {
 }
 
 #ifdef NO_EPOCH
-#define was_fenced(slice, epoch) true
+#define releases(c, epoch) (stranded[c] != 0)
 #else
-#define was_fenced(slice, epoch) (epoch_of[slice] <= epoch)
+#define releases(c, epoch) (stranded[c] != 0 && epoch >= stranded[c])
 #endif
 
-inline missing(slice, c, epoch) {
-  if
-  :: (carried[c] & bit(slice)) != 0 && was_fenced(slice, epoch) ->
-       carried[c] = carried[c] & ~bit(slice);
-       epoch_of[slice] = 0;
-       unsent = unsent | bit(slice)
-  :: else
-  fi
-}
-
-active proctype sender() {
+proctype sender() {
   byte a, b, next, bits, epoch;
 end:
   do
   :: atomic { to_sender?progress(_, _, _, bits) -> known(); bits = 0 }
   :: atomic { to_sender?fenced(a, b, next, bits) ->
        known();
-       missing(0, a, b);
-       missing(1, a, b);
-       missing(2, a, b);
        if
-       :: used[a] != 0 && used[a] <= b -> used[a] = 0
+       :: used[a] != 0 && used[a] <= b -> lost(a)
+       :: else
+       fi;
+       if
+       :: releases(a, b) ->
+            stranded[a] = 0;
+            unsent = unsent | carried[a];
+            carried[a] = 0
        :: else
        fi;
        if
@@ -370,11 +379,24 @@ end:
 }
 
 /* When nothing more happens. */
-active proctype nothing_waits() {
+proctype nothing_waits() {
   timeout ->
     printf("nothing more happens\n");
-    assert(here[0] == ended && here[1] == ended && there[0] == ended && there[1] == ended);
-#ifdef PATIENT
-    assert(verified == bit(SLICES) - 1)
-#endif
+    assert(here[0] == ended && here[1] == ended && there[0] == ended && there[1] == ended)
+}
+
+init {
+  atomic {
+    byte c;
+    for (c : 0 .. CHANNELS - 1) {
+      if
+      :: one_sided(c) -> up[c] = 1; used[c] = 1; last[c] = 1; up_there[c] = 1
+      :: else
+      fi;
+      run device(c)
+    }
+    run receiver();
+    run sender();
+    run nothing_waits()
+  }
 }

@@ -85,7 +85,8 @@ public:
   /// How many that asked for a queue pair were no peers, from any thread.
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_; }
 
-  /// Ends the thread: no event follows. Not from the thread itself.
+  /// Ends the thread: no event follows, nor a call of `done` or `ready`; what was to be handled is destroyed, here or
+  /// by whoever asks for it later. Not from the thread itself.
   void stop();
 
 private:
