@@ -81,25 +81,33 @@ TEST_CASE("the fence waits for the flush of all requests and for the last receiv
   CHECK(with.events.slices_sent == 0);
 }
 
+namespace {
+
+/// One whose fence has begun, and waits for the device for a millisecond.
+struct fencing_rig : rig {
+  fencing_rig() : rig(64, plenty, hasty()) {
+    open();
+    CHECK_FALSE(channel->close());
+    closed = true;
+  }
+  static tunables hasty() {
+    auto limits = patient();
+    limits.verbs_fence_limit = 1ms;
+    return limits;
+  }
+};
+
+} // namespace
+
 TEST_CASE("a device that never tells the end of a queue pair does not hold up the fence for ever") {
-  auto limits = rig::patient();
-  limits.verbs_fence_limit = 1ms;
-  rig with(64, plenty, limits);
-  with.open();
-  CHECK_FALSE(with.channel->close());
-  with.closed = true;
+  fencing_rig with;
   CHECK(with.events.closings == 0);
   with.run_until([&] { return with.events.closings > 0; });
   CHECK(with.channel->close());
 }
 
 TEST_CASE("what waits for its turn when a fence ends speaks to no owner any more") {
-  auto limits = rig::patient();
-  limits.verbs_fence_limit = 1ms;
-  rig with(64, plenty, limits);
-  with.open();
-  CHECK_FALSE(with.channel->close());
-  with.closed = true;
+  fencing_rig with;
   with.end->on_event(verbs::endpoint::event::last_request_reached, {});
   with.run();
   std::this_thread::sleep_for(2ms);

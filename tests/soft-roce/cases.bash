@@ -15,14 +15,18 @@ on() {
   [[ " $* " == *" $node "* ]]
 }
 
-# wait_until COMMAND...: within ten seconds.
-wait_until() {
-  local i
-  for ((i = 0; i < 100; ++i)); do
-    if "$@" >/dev/null 2>&1; then return; fi
+# within SECONDS COMMAND...
+within() {
+  local until=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [[ $SECONDS -lt $until ]] || fail "waited in vain until $*"
     sleep 0.1
   done
-  fail "waited in vain until $*"
+}
+
+wait_until() {
+  within 10 "$@"
 }
 
 # reaches ADDRESS: one ping of the busybox that the cluster needs anyway.
