@@ -15,7 +15,8 @@
  * Left out: the messages between the ends are one reliable stream in each direction, as the outbox of src/link makes
  * them, and tell of verified slices at a fence alone; transfers that the sender stops; markers that name the channels
  * which carried something, so that the others need not be waited for; slices that are refused, or sent in parts; places
- * that are now a stream and now one-sided; credits, windows, faults of the session, and the sender's own memory. */
+ * that are now a stream and now one-sided; credits, windows, faults of the session, and the sender's own memory. One-sided
+ * channels are up at the beginning, and no channel is opened more often than EPOCHS says. */
 
 #define TRANSFERS 2
 #define SLICES 3
