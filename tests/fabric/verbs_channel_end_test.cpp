@@ -229,3 +229,16 @@ TEST_CASE("a device that has told is not given up because this thread did not re
   CHECK(with.events.failures.empty());
   CHECK(with.events.slices_sent == 8);
 }
+
+TEST_CASE("a silence is judged while others fill the completion queue without a pause") {
+  constexpr std::uint64_t without_end = 10'000'000;
+  rig with(64, plenty, impatient());
+  with.open();
+  CHECK(with.channel->post_message(message(0, 64), counting(64)));
+  with.channel->flush();
+  with.nic.others = without_end;
+  with.run_until([&] { return !with.events.failures.empty(); });
+  const auto read = without_end - std::exchange(with.nic.others, 0);
+  CHECK(read > 0);
+  CHECK(read < 10 * static_cast<std::uint64_t>(with.nic.capacity));
+}

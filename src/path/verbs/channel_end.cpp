@@ -27,11 +27,10 @@ void channel::watch(unsigned looks) {
   });
 }
 
-/// By what the device has told by now, whether this thread came to read it or not: it reads until it has seen progress,
-/// and no longer, as others fill the queue too.
+/// By what the device has told by now, whether this thread came to read it or not.
 void channel::judge(std::uint64_t before, unsigned looks) {
   const auto silent = [&] { return state_ == state::open && completed_ == before && completed_ < signalled_; };
-  while (silent() && queues_->fetch()) queues_->deliver();
+  queues_->catch_up(silent);
   if (state_ != state::open) return;
   watched_ = false;
   if (completed_ >= signalled_) return probe();

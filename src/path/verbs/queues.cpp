@@ -214,6 +214,11 @@ void queues::deliver() {
   wake_starved();
 }
 
+std::size_t queues::capacity() {
+  const std::lock_guard lock(mutex_);
+  return capacity_;
+}
+
 bool queues::arm() {
   if (std::exchange(armed_, true)) return true;
   if (const int code = by_.req_notify_cq(completions_.get(), 0); code != 0) {

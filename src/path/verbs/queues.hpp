@@ -12,6 +12,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -66,6 +67,16 @@ public:
   void wake_starved();
   [[nodiscard]] std::uint32_t send_key() const noexcept { return send_memory_->lkey; }
 
+  /// Reads for a channel that is `behind`, until it is so no more or has read what there was by now: that is among as
+  /// many completions as the queue holds, and others may fill it without a pause.
+  template <class Condition>
+  void catch_up(const Condition& behind) {
+    for (auto left = fetched_count_ + capacity(); left > 0 && behind() && fetch();) {
+      left -= std::min(left, fetched_count_);
+      deliver();
+    }
+  }
+
   // event_source
   [[nodiscard]] bool fetch() override;
   void deliver() override;
@@ -76,6 +87,7 @@ private:
 
   queues(const rail& on, boost::asio::any_io_executor thread);
   [[nodiscard]] result<void> create(const tunables& limits);
+  [[nodiscard]] std::size_t capacity();
   void post_receives();
   void wait_for_event();
 
