@@ -15,6 +15,16 @@ namespace {
 
 using namespace fabrics;
 
+/// Made where it stays: whoever asks often would move its parts about each time.
+struct request_end final : links::completion {
+  request_end(handler_of<response> handler, worker& thread) : done(std::move(handler), thread) {}
+  void complete(links::outcome&& ended) override {
+    done(ended.code, {std::move(ended.payload), ended.maybe_executed, std::move(ended.where)});
+  }
+
+  pending<response> done;
+};
+
 /// Of a transfer's pieces, those that one operation moves.
 struct part_range {
   std::size_t first = 0;     ///< in the caller's list
@@ -257,7 +267,8 @@ void link::start_request(std::span<const std::byte> payload, request_options opt
   if (core_->forked()) return answer_forked(std::move(handler));
   const auto& limits = core_->fabric().limits();
   auto& side = core_->side_of(options.lane);
-  pending<response> done(std::move(handler), side.on());
+  auto owner = std::make_unique<request_end>(std::move(handler), side.on());
+  auto& done = owner->done;
   if (core_->fabric().closing()) return done.later(errc::closed, {});
   if (payload.size() > limits.request_max.value()) {
     return done.later(errc::too_large, {.payload = {}, .where = fmt::format("a request of {} bytes", payload.size())});
@@ -271,10 +282,7 @@ void link::start_request(std::span<const std::byte> payload, request_options opt
           .payload = payload,
           .deadline = deadline_of(options.deadline, limits),
           .wait_when_full = options.when_full == when_full::wait},
-         on_end([done = std::move(done)](links::outcome&& ended) mutable {
-           done(ended.code, {std::move(ended.payload), ended.maybe_executed, std::move(ended.where)});
-         }),
-         place_of(ids));
+         std::move(owner), place_of(ids));
 }
 
 void link::start_inspection(handler_of<std::vector<path_status>> handler) {

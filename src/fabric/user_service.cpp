@@ -20,8 +20,7 @@ void user_service::arrived(const call& begun, std::span<const std::byte> payload
   if (!entry || begun.terms().kind != wire::operation_kind::request) {
     return begun.fail(error(errc::no_handler, "this process answers no requests"));
   }
-  incoming_request request(
-      std::make_unique<reply_slot>(reply_slot{begun, std::vector(payload.begin(), payload.end())}));
+  incoming_request request(std::make_unique<reply_slot>(begun, payload));
   if (!entry->executor) return entry->handler(std::move(request));
   boost::asio::post(entry->executor,
                     [entry, request = std::move(request)]() mutable { entry->handler(std::move(request)); });

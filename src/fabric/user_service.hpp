@@ -14,6 +14,8 @@ namespace weft::fabrics {
 
 /// What an incoming_request holds.
 struct reply_slot {
+  reply_slot(const call& begun, std::span<const std::byte> bytes) : from(begun), payload(bytes.begin(), bytes.end()) {}
+
   call from;
   std::vector<std::byte> payload;
   bool answered = false;

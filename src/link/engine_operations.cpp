@@ -227,7 +227,8 @@ void engine::tell_owner(operation& op) {
     op.ending.verified_slices = std::move(op.out ? op.out->verified : op.in->verified);
     op.ending.slice_size = op.slices.size;
   }
-  if (op.owner) ended_.push_back({std::move(op.owner), std::exchange(op.ending, {})});
+  if (op.owner) ended_.push_back({std::move(op.owner), std::move(op.ending)});
+  op.ending.code.clear(); // it is told once, and counted once
 }
 
 void engine::finish(operation& op) {

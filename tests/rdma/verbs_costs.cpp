@@ -7,7 +7,6 @@
 
 #include <weft/fabric.hpp>
 
-#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_future.hpp>
 
@@ -101,8 +100,7 @@ int main(int argc, char** argv) {
     std::promise<void> done;
     std::function<void()> next = [&] {
       if (times-- == 0) return done.set_value();
-      link.request(question, {.lane = lane::realtime},
-                   asio::bind_executor(link.executor(lane::realtime), [&](error_code, const response&) { next(); }));
+      link.request(question, {.lane = lane::realtime}, [&](error_code, const response&) { next(); });
     };
     asio::post(link.executor(lane::realtime), next);
     done.get_future().get();
