@@ -12,7 +12,7 @@
 namespace weft::fabrics {
 
 link_side::link_side(worker& on, link_core& core, const tunables& limits, std::span<const lane> lanes, bool dialled)
-    : worker_(on), core_(core), engine_(*this, on.coming_in(), limits, lanes, dialled), timer_(on.context()) {}
+    : worker_(on), core_(core), engine_(*this, limits, lanes, dialled), timer_(on.context()) {}
 
 std::shared_ptr<link_side> link_side::self() {
   return {core_.shared_from_this(), this};

@@ -44,7 +44,7 @@ worker::worker(const thread_plan& plan, const tunables& limits, lanes::host_boar
     : work_(context_.get_executor()),
       poll_(plan.priority > 0 && limits.poll == poll_mode::spin ? poll_mode::adaptive : limits.poll),
       spin_(plan.priority > 0 ? std::min(limits.poll_spin, longest_realtime_spin) : limits.poll_spin),
-      realtime_(plan.realtime), limits_(limits), board_(board), coming_in_(board), rail_timer_(context_) {
+      realtime_(plan.realtime), limits_(limits), board_(board), rail_timer_(context_) {
   thread_ = std::thread([this] { run_until_stopped(); });
   place(plan);
 }

@@ -7,7 +7,6 @@
 #include "base/tunables.hpp"
 #include "fabric/due_timer.hpp"
 #include "fabric/rails.hpp"
-#include "lane/ingress.hpp"
 #include "lane/scheduler.hpp"
 #include "path/event_source.hpp"
 
@@ -62,8 +61,6 @@ public:
   [[nodiscard]] boost::asio::io_context::executor_type executor() noexcept { return executor_; }
   /// On the thread: its scheduler for a rail, for as long as the worker lives.
   [[nodiscard]] lanes::scheduler& scheduler_of(const rail& which);
-  /// On the thread: what comes in, on whatever rail.
-  [[nodiscard]] lanes::ingress& coming_in() noexcept { return coming_in_; }
   /// On the thread: in force from the next quantum on.
   void set(const tunables& chosen);
   /// Also while a completion queue is delivered, which happens outside the context: it would say no, and post.
@@ -147,7 +144,6 @@ private:
   const bool realtime_;
   tunables limits_;
   lanes::host_board& board_;
-  lanes::ingress coming_in_;
   std::vector<std::unique_ptr<carrier>> carriers_;
   std::array<std::atomic<carrier*>, rails::most> by_slot_{}; ///< of these
   lag_counters pickups_;                                     ///< of operations that other threads began

@@ -13,7 +13,7 @@
 
 namespace weft::lanes {
 
-/// Where channels lead to, one peer: lanes and channels share the way there, by what they are given of it.
+/// Where channels lead to, one rail of one peer: lanes and channels share the way there, by what they are given of it.
 class destination {
 public:
   /// Of the lags of late, with this one.
@@ -78,6 +78,12 @@ public:
   [[nodiscard]] bool far() const noexcept { return far_; }
   [[nodiscard]] destination& to() const noexcept { return *to_; }
   void put_far(bool far) noexcept { far_ = far; }
+  /// It leads to there, as is known by now.
+  void lead_to(destination& to) noexcept {
+    to_->bytes_ -= bytes_;
+    to_ = &to;
+    to_->bytes_ += bytes_;
+  }
   /// It was too slow: nothing more is released to it until all its marks have landed.
   [[nodiscard]] bool parked() const noexcept { return parked_; }
   /// When the oldest mark will have taken too long: some times the least lag of late, within bounds. max(): nothing is

@@ -1,8 +1,8 @@
 // What the fabrics of one host tell each other, in an entry each. Of every rail: that there is realtime traffic, how it
-// fares, who carries bulk, and who keeps the way empty for a moment to measure it. Of all together: how fast bulk comes
-// in. So bulk of one process makes room for the realtime traffic of another. The entries may lie in memory that
-// processes share: whatever stands in those of others is taken for a number and nothing else. Wait-free; its own entry
-// is written by the fabric's threads, each its part.
+// fares, who carries bulk, who keeps the way empty for a moment to measure it, and how fast bulk comes in. So bulk of
+// one process makes room for the realtime traffic of another. The entries may lie in memory that processes share:
+// whatever stands in those of others is taken for a number and nothing else. Wait-free; its own entry is written by the
+// fabric's threads, each its part.
 #pragma once
 
 #include "base/clock.hpp"
@@ -28,22 +28,21 @@ struct alignas(64) board_entry {
     time_cell typical = 0;                ///< the median of the last samples
     time_cell bulk = 0;                   ///< when bulk data was sent, last
     time_cell empty_until = 0;            ///< it keeps the way empty until then
+
+    time_cell came = 0;                     ///< when bulk data came in, last
+    std::atomic<std::uint64_t> rate = 0;    ///< at which it did, bytes per second
+    std::atomic<std::uint64_t> sources = 0; ///< from so many peers
+    std::atomic<std::uint64_t> allowed = 0; ///< what all peers of the host may have under way to it, as this one found
   };
 
   std::array<on_rail, most_rails> rails{};
-  time_cell came = 0;                     ///< when bulk data came in, last
-  std::atomic<std::uint64_t> rate = 0;    ///< at which it did, bytes per second
-  std::atomic<std::uint64_t> sources = 0; ///< from so many peers
-  std::atomic<std::uint64_t> allowed = 0; ///< what all peers of the host may have under way to it, as this one found
   std::atomic<std::uint32_t> weight = 1;
 
   void clear() noexcept {
     for (auto& of : rails) {
-      for (auto* each : {&of.seen, &of.told, &of.typical, &of.bulk, &of.empty_until}) *each = 0;
-      of.count = 0;
+      for (auto* each : {&of.seen, &of.told, &of.typical, &of.bulk, &of.empty_until, &of.came}) *each = 0;
+      for (auto* each : {&of.count, &of.rate, &of.sources, &of.allowed}) *each = 0;
     }
-    came = 0;
-    rate = sources = allowed = 0;
     weight = 1;
   }
 };
@@ -52,7 +51,7 @@ static_assert(board_entry::time_cell::is_always_lock_free && std::atomic<std::ui
 /// As it lies in memory.
 struct board_page {
   static constexpr std::array<char, 8> right_magic = {'w', 'e', 'f', 't', 'p', 'a', 'g', 'e'};
-  static constexpr std::uint32_t right_version = 3;
+  static constexpr std::uint32_t right_version = 4;
   static constexpr std::uint32_t most_entries = 64;
 
   std::array<char, 8> magic = right_magic;
@@ -137,17 +136,18 @@ public:
   };
   /// Of one of its threads, which said `before` last.
   void arriving(const arrivals& now_so, const arrivals& before, time_point now) noexcept {
-    mine().rate.fetch_add(now_so.rate - before.rate, std::memory_order_relaxed);
-    mine().sources.fetch_add(now_so.sources - before.sources, std::memory_order_relaxed);
-    put(mine().came, now.time_since_epoch());
+    here().rate.fetch_add(now_so.rate - before.rate, std::memory_order_relaxed);
+    here().sources.fetch_add(now_so.sources - before.sources, std::memory_order_relaxed);
+    put(here().came, now.time_since_epoch());
   }
-  /// What all that arrives on the host may have under way together, as this one says it.
-  void allow(std::uint64_t bytes) noexcept { mine().allowed.store(bytes, std::memory_order_relaxed); }
+  /// What all that arrives on the rail may have under way together, as this one says it.
+  void allow(std::uint64_t bytes) noexcept { here().allowed.store(bytes, std::memory_order_relaxed); }
   void weigh(std::uint32_t weight) noexcept { mine().weight.store(weight, std::memory_order_relaxed); }
 
   // About all of them, by any thread; on this rail. Times are never later than `now`.
   [[nodiscard]] std::size_t size() const noexcept { return entries().size(); }
   [[nodiscard]] std::size_t own() const noexcept { return own_; }
+  [[nodiscard]] std::size_t rail() const noexcept { return rail_; }
   [[nodiscard]] time_point last_seen(std::size_t entry, time_point now) const noexcept {
     return past(at(entry).seen, now);
   }
@@ -192,14 +192,13 @@ public:
   };
   [[nodiscard]] all_arrivals all_arriving(time_point now) const noexcept {
     all_arrivals found;
-    const auto all = entries();
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      if (now - past(all[i].came, now) >= std::chrono::milliseconds(200)) continue;
-      found.sum.rate += std::min(all[i].rate.load(std::memory_order_relaxed), most_rate);
-      found.sum.sources += std::min(all[i].sources.load(std::memory_order_relaxed), most_sources);
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (now - past(at(i).came, now) >= std::chrono::milliseconds(200)) continue;
+      found.sum.rate += std::min(at(i).rate.load(std::memory_order_relaxed), most_rate);
+      found.sum.sources += std::min(at(i).sources.load(std::memory_order_relaxed), most_sources);
       if (found.first != board_page::most_entries) continue;
       found.first = i;
-      found.allowed = all[i].allowed.load(std::memory_order_relaxed);
+      found.allowed = at(i).allowed.load(std::memory_order_relaxed);
     }
     return found;
   }

@@ -73,7 +73,7 @@ void ingress::end_interval(time_point now) noexcept {
   all_ = all.sum;
   several_ = all_.sources > 1 ? std::min(several_ + 1, surely_several) : std::max(several_, 1U) - 1;
   are_several_ = several_ == surely_several || (are_several_ && several_ > 0);
-  if (!budget::crowded(board_.last_seen_anywhere(now), now) || !are_several_) {
+  if (!budget::crowded(board_.last_seen(now), now) || !are_several_) {
     allowed_ = 0;
   } else if (all.first == board_.own()) {
     if (!says_nothing) control(held, now);

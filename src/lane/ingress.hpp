@@ -1,8 +1,9 @@
 // What comes in on a rail, from all peers. Each of them keeps the way to here full by itself, so several together make
 // a queue before the last link, and none knows of the realtime traffic that waits in it. While there is some, this end
 // tells its senders how much each may have under way: as little as does not cost the rate at which bytes arrive. That
-// is tried, step by step; latency need not be known for it. It is tried by one for all of the host: each by itself
-// would take as a loss what only went to its neighbour. Pure logic: no I/O, no clock. One thread owns it.
+// is tried, step by step; latency need not be known for it. It is tried by one for all of the host that arrives on the
+// rail: each by itself would take as a loss what only went to its neighbour. Pure logic: no I/O, no clock. One thread
+// owns it.
 #pragma once
 
 #include "lane/host_board.hpp"
@@ -38,6 +39,7 @@ public:
     source& from_;
   };
 
+  /// `board`: of the rail.
   explicit ingress(host_board& board) noexcept : board_(board) {}
 
   /// `held`: the source has as much under way as it is allowed.

@@ -9,6 +9,7 @@
 #include "base/counter.hpp"
 #include "base/lag_counters.hpp"
 #include "lane/budget.hpp"
+#include "lane/ingress.hpp"
 #include "lane/policy.hpp"
 #include "lane/turns.hpp"
 
@@ -45,7 +46,7 @@ public:
 
   /// `board` and `fixed_budget`: as those of budget.
   scheduler(const policies& chosen, host_board& board, std::uint64_t fixed_budget = no_budget) noexcept
-      : policies_(chosen), under_way_(board, fixed_budget), board_(board) {
+      : policies_(chosen), under_way_(board, fixed_budget), coming_in_(board), board_(board) {
     under_way_.keep(reserved());
   }
 
@@ -56,6 +57,8 @@ public:
 
   /// What flows have under way, which they account for.
   [[nodiscard]] budget& under_way() noexcept { return under_way_; }
+  /// What comes in on the rail, for which its flows' links account.
+  [[nodiscard]] ingress& coming_in() noexcept { return coming_in_; }
   /// From a flow's send: so much goes to a channel.
   void released(flight& to, std::uint64_t bytes, bool marked) noexcept { under_way_.released(to, bytes, marked, now_); }
   [[nodiscard]] const wait_counters& waits() const noexcept { return waits_; }
@@ -116,6 +119,7 @@ private:
 
   policies policies_;
   budget under_way_;
+  ingress coming_in_;
   host_board& board_;
   time_point now_{};
   wait_counters waits_;

@@ -87,9 +87,9 @@ protected:
 
 class engine final : public path::listener {
 public:
-  /// `coming_in`: what comes in on the thread. `lanes` are those of this engine, in order; messages travel on the first
-  /// channel of the first. `dialled`: this end opened the link.
-  engine(host& actions, lanes::ingress& coming_in, const tunables& limits, std::span<const lane> lanes, bool dialled);
+  /// `lanes` are those of this engine, in order; messages travel on the first channel of the first. `dialled`: this end
+  /// opened the link.
+  engine(host& actions, const tunables& limits, std::span<const lane> lanes, bool dialled);
   ~engine();
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
@@ -177,6 +177,16 @@ private:
 
   struct lane_on_rail;
 
+  /// What comes from the peer on one rail.
+  struct arrivals {
+    explicit arrivals(lanes::scheduler& by) : rail(by) {}
+
+    lanes::scheduler& rail;
+    lanes::ingress::source from_peer;
+    std::uint32_t channels = 0;                     ///< that are up on it
+    std::optional<lanes::ingress::awaited> awaited; ///< while there are some, and something is to come
+  };
+
   /// A place of a lane and the channel in it.
   struct channel_state {
     explicit channel_state(lanes::destination& peer) noexcept : under_way(peer) {}
@@ -211,7 +221,7 @@ private:
 
   /// What of a lane goes over one rail.
   struct lane_on_rail final : lanes::flow {
-    lane_on_rail(lane_state& whole, lanes::scheduler& by) : of(whole), rail(by) {}
+    lane_on_rail(lane_state& whole, arrivals& coming) : of(whole), in(coming), rail(coming.rail) {}
     std::uint64_t send(std::uint64_t quantum) override { return of.owner.send_slices(*this, quantum); }
     /// What a peer wants soon goes before the rest of its own only: else it would take the turns of others by its word.
     [[nodiscard]] time_point wanted_by() const noexcept override {
@@ -227,6 +237,7 @@ private:
     void make_ready() { rail.ready(of.on, *this); }
 
     lane_state& of;
+    arrivals& in;
     lanes::scheduler& rail;
   };
 
@@ -269,8 +280,8 @@ private:
   void post_messages();
   [[nodiscard]] bool samples(const channel_state& over) const noexcept;
   [[nodiscard]] bool carries_realtime() const noexcept;
-  [[nodiscard]] std::uint32_t allowance_for(wire::frame_type type) noexcept;
-  void hear_allowance(std::uint32_t grains);
+  void tell_allowance(wire::frame_header& framed) noexcept;
+  void hear_allowance(const wire::frame_header& header);
   void message_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   void request_arrived(const wire::frame_header& header, std::span<const std::byte> body);
   [[nodiscard]] bool acknowledges() const noexcept;
@@ -287,10 +298,10 @@ private:
   void open_sender(operation& op, memory::piece_list pieces, std::vector<std::uint32_t> crcs, std::uint64_t window);
   void make_ready(operation& op);
   std::uint64_t send_slices(lane_on_rail& on, std::uint64_t quantum);
-  static lane_on_rail& on_rail(lane_state& of, lanes::scheduler& rail);
+  lane_on_rail& on_rail(lane_state& of, lanes::scheduler& rail);
   void wake_lanes();
-  void watch_allowance();
-  void came(const wire::frame_header& of, std::uint64_t bytes) noexcept;
+  void watch_allowance(const channel_state& of);
+  void came(const channel_state& on, const wire::frame_header& of, std::uint64_t bytes) noexcept;
   std::uint32_t send_part(channel_state& over, departure next, std::uint64_t room);
   void begun_to_leave(channel_state& over, operation& op, std::uint32_t index);
   [[nodiscard]] bool is_leaving(operation& op, std::uint32_t index) noexcept;
@@ -305,6 +316,9 @@ private:
 
   // engine_receive.cpp
   void open_receiver(operation& op, memory::piece_list pieces, std::uint64_t window);
+  void close_receiver(operation& op);
+  void await(arrivals& on);
+  [[nodiscard]] bool limits_peer() noexcept;
   [[nodiscard]] operation* receiving(const wire::frame_header& header) noexcept;
   bool slice_may_come(const channel_state& on, const wire::frame_header& header);
   void check_slice(operation& op, const wire::frame_header& header, std::uint32_t crc);
@@ -334,13 +348,15 @@ private:
                               std::uint32_t crc = 0);
 
   host& host_;
-  lanes::ingress& coming_in_;
   const tunables& limits_;
   const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
   time_point now_{};
-  lanes::destination peer_;
-  time_point recheck_at_ = time_point::max(); ///< whether what it is allowed still holds something up
-  lanes::ingress::source from_peer_;
+  std::array<lanes::destination, wire::most_rails> peer_rails_; ///< as it numbers them; the first until it says more
+  time_point recheck_at_ = time_point::max();                   ///< whether what it is allowed still holds something up
+  std::deque<arrivals> arrivals_;                               ///< of the rails on which channels ever were
+  std::uint32_t receivers_ = 0;                                 ///< operations for which something is to come
+  std::vector<channel_state*> up_;                              ///< those with a channel
+  std::size_t told_of_ = 0;                                     ///< whose rail the peer was told of last, of these
   std::deque<lane_state> lanes_;
   std::array<lane_state*, lane_count> by_lane_{}; ///< null: of another engine
   using operation_map = std::unordered_map<operation_id, operation>;

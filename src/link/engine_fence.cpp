@@ -101,7 +101,7 @@ void engine::force_fence(operation& op) {
 void engine::close(channel_state& of) {
   if (of.channel == nullptr || std::exchange(of.closing, true)) return;
   of.over->rail.under_way().write_off(of.under_way);
-  if (peer_.was_limited()) wake_lanes();
+  if (of.under_way.to().was_limited()) wake_lanes();
   host_.close_channel(of.at);
 }
 
@@ -145,8 +145,11 @@ void engine::channel_up(wire::place at, path::channel& opened, lanes::scheduler&
   const auto last = std::exchange(state.last_epoch, opened.epoch());
   state.incoming = {};
   state.over = &on_rail(*state_of(at.carries), rail);
-  state.under_way = lanes::flight(peer_);
+  state.under_way = lanes::flight(state.under_way.to());
   rail.under_way().add(state.under_way);
+  up_.push_back(&state);
+  ++state.over->in.channels;
+  await(state.over->in);
   state.can = opened.can();
   // Opening this epoch proves that this end holds no older one; one that never came up here is fenced all the same. The
   // end of the last one was told when it went down.
@@ -170,7 +173,10 @@ void engine::channel_down(wire::place at) {
   state.leaving = {};
   auto& over = *state.over;
   over.rail.under_way().remove(state.under_way);
-  if (peer_.was_limited()) wake_lanes(); // it took from what all may have under way
+  std::erase(up_, &state);
+  --over.in.channels;
+  await(over.in);
+  if (state.under_way.to().was_limited()) wake_lanes(); // it took from what all may have under way
   if (&state == &message_channel()) sample_mark_ = 0;
   state.unverified = 0;
   // One that came up while an older one was not fenced has carried nothing.

@@ -50,7 +50,7 @@ void engine::post_messages() {
     auto framed = header;
     const bool sampled = samples(state);
     if (sampled) framed.flags |= wire::flag_tell;
-    if (framed.code == 0) framed.code = allowance_for(framed.type);
+    tell_allowance(framed);
     if (!state.channel->post_message(framed, message->body)) return;
     if (sampled) {
       state.over->rail.under_way().released(state.under_way, header.body_length, true, now_);
@@ -80,17 +80,32 @@ bool engine::carries_realtime() const noexcept {
   return lanes_.front().on == lane::realtime;
 }
 
-/// Zero in frames that do not say it.
-std::uint32_t engine::allowance_for(wire::frame_type type) noexcept {
-  const bool says =
-      type == wire::frame_type::request || type == wire::frame_type::grant || type == wire::frame_type::progress;
-  if (!says || carries_realtime()) return 0;
-  return static_cast<std::uint32_t>(coming_in_.allowance() / lanes::budget::grain);
+/// What the peer may have under way on a rail: that of one channel now, and of the next one the next time.
+void engine::tell_allowance(wire::frame_header& framed) noexcept {
+  const bool says = framed.type == wire::frame_type::request || framed.type == wire::frame_type::grant ||
+                    framed.type == wire::frame_type::progress;
+  if (!says || carries_realtime()) return;
+  if (++told_of_ >= up_.size()) told_of_ = 0;
+  const auto& of = *up_[told_of_]; // what brings this message is one of them
+  auto& rail = of.over->rail;
+  framed.index = of.at.index();
+  framed.offset = rail.board().rail();
+  framed.code = static_cast<std::uint32_t>(rail.coming_in().allowance() / lanes::budget::grain);
 }
 
-void engine::hear_allowance(std::uint32_t grains) {
-  const bool was_limited = peer_.was_limited();
-  peer_.allow(grains * lanes::budget::grain, now_);
+void engine::hear_allowance(const wire::frame_header& header) {
+  if (!wire::place::is_one(header.index) || header.offset >= peer_rails_.size()) {
+    return broken("what may be under way to a rail that is none");
+  }
+  auto& to = peer_rails_[header.offset];
+  bool was_limited = to.was_limited();
+  to.allow(header.code * lanes::budget::grain, now_);
+  const auto about = wire::place::at(header.index);
+  if (auto* of = state_of(about.carries); of != nullptr && about.number < of->channels.size()) {
+    auto& flight = of->channels[about.number]->under_way;
+    was_limited |= flight.to().was_limited(); // it leaves room there
+    flight.lead_to(to);
+  }
   if (was_limited) wake_lanes();
 }
 
@@ -142,10 +157,10 @@ void engine::frame_arrived(wire::place at, const wire::frame_header& header, std
 
 void engine::message_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
   switch (header.type) {
-    case wire::frame_type::request: hear_allowance(header.code); return request_arrived(header, body);
-    case wire::frame_type::grant: hear_allowance(header.code); return grant_arrived(header, body);
+    case wire::frame_type::request: hear_allowance(header); return request_arrived(header, body);
+    case wire::frame_type::grant: hear_allowance(header); return grant_arrived(header, body);
     case wire::frame_type::response: return response_arrived(header, body);
-    case wire::frame_type::progress: hear_allowance(header.code); return progress_arrived(header, body);
+    case wire::frame_type::progress: hear_allowance(header); return progress_arrived(header, body);
     case wire::frame_type::cancel: return cancel_arrived(header);
     case wire::frame_type::channel_fenced: return fence_arrived(header);
     default: return;

@@ -12,10 +12,8 @@ constexpr std::size_t most_spare = 64;
 
 } // namespace
 
-engine::engine(host& actions, lanes::ingress& coming_in, const tunables& limits, std::span<const lane> lanes,
-               bool dialled)
-    : host_(actions), coming_in_(coming_in), limits_(limits), id_bit_(dialled ? 0 : accepting_end),
-      outbox_(limits.message_window) {
+engine::engine(host& actions, const tunables& limits, std::span<const lane> lanes, bool dialled)
+    : host_(actions), limits_(limits), id_bit_(dialled ? 0 : accepting_end), outbox_(limits.message_window) {
   for (const auto on : lanes) {
     by_lane_[static_cast<std::size_t>(on)] = &lanes_.emplace_back(*this, on);
     std::ignore = channel_of(on);
@@ -37,7 +35,7 @@ engine::channel_state& engine::channel_of(wire::place at) {
   if (at.number < all.size()) return *all[at.number];
   while (all.size() <= at.number) {
     const auto next = static_cast<std::uint8_t>(all.size());
-    all.push_back(std::make_unique<channel_state>(peer_));
+    all.push_back(std::make_unique<channel_state>(peer_rails_.front()));
     all.back()->at = {at.carries, next};
   }
   return *all[at.number];
@@ -245,7 +243,7 @@ void engine::finish(operation& op) {
   ++counters_.operations_ended;
   // It lets go of memory now; the rest of what it holds goes when its node is made new.
   op.out.reset();
-  op.in.reset();
+  close_receiver(op);
   used_.push_back(operations_.extract(op.id));
 }
 

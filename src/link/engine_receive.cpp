@@ -14,7 +14,31 @@ void engine::open_receiver(operation& op, memory::piece_list pieces, std::uint64
   in.pieces = std::move(pieces);
   in.verified = bitmap(op.slices.count());
   in.window = window;
-  if (!carries_realtime()) in.from_peer.emplace(coming_in_, from_peer_);
+  ++receivers_;
+  for (auto& each : arrivals_) await(each);
+}
+
+/// It lets go of the memory.
+void engine::close_receiver(operation& op) {
+  if (!op.in) return;
+  op.in.reset();
+  --receivers_;
+  for (auto& each : arrivals_) await(each);
+}
+
+/// Says, or no longer says, that something is to come there.
+void engine::await(arrivals& on) {
+  const bool wanted = receivers_ > 0 && on.channels > 0 && !carries_realtime();
+  if (!wanted) {
+    on.awaited.reset();
+  } else if (!on.awaited) {
+    on.awaited.emplace(on.rail.coming_in(), on.from_peer);
+  }
+}
+
+/// Whether the peer is to be told, and soon, what it may have under way on some rail.
+bool engine::limits_peer() noexcept {
+  return std::ranges::any_of(arrivals_, [](auto& each) { return each.rail.coming_in().limits(); });
 }
 
 /// The open transfer that a slice belongs to, if any wants it.
@@ -74,14 +98,16 @@ std::size_t engine::slice_space(wire::place at, std::span<iovec> out) {
 }
 
 /// Whether or not somebody wants it: it has used the way.
-void engine::came(const wire::frame_header& of, std::uint64_t bytes) noexcept {
-  if (carries_realtime()) return;
-  coming_in_.arrived(from_peer_, bytes, (of.flags & wire::flag_held) != 0, now_);
+void engine::came(const channel_state& on, const wire::frame_header& of, std::uint64_t bytes) noexcept {
+  if (broken_ || carries_realtime()) return; // one that was refused at once has no rail
+  auto& in = on.over->in;
+  in.rail.coming_in().arrived(in.from_peer, bytes, (of.flags & wire::flag_held) != 0, now_);
 }
 
 void engine::slice_grew(wire::place at, std::size_t bytes) {
-  came(channel_of(at).incoming.header, bytes);
-  auto& arriving = channel_of(at).incoming;
+  auto& state = channel_of(at);
+  auto& arriving = state.incoming;
+  came(state, arriving.header, bytes);
   // Checked in pieces as they arrive, while the cache still holds them.
   if (arriving.into != nullptr && arriving.into->terms.verify == verify_mode::slice) {
     arriving.into->in->pieces.for_each(
@@ -97,8 +123,9 @@ void engine::slice_grew(wire::place at, std::size_t bytes) {
 }
 
 void engine::slice_landed(wire::place at, const wire::frame_header& header) {
-  if (!slice_may_come(channel_of(at), header)) return;
-  came(header, header.body_length);
+  const auto& state = channel_of(at);
+  if (!slice_may_come(state, header)) return;
+  came(state, header, header.body_length);
   auto* op = receiving(header);
   if (op != nullptr && (op->terms.carries != at.carries || !plausible(*op, header, 0, true))) {
     return broken("slice record does not fit its transfer");
@@ -151,7 +178,7 @@ void engine::report(operation& op, wire::slice_range range) {
   }
   // A quarter of the window keeps the sender going; a refusal keeps it waiting until it knows; and what it may have
   // under way goes with the news.
-  const bool soon = range.refused || in.news_bytes * 4 >= in.window || coming_in_.limits();
+  const bool soon = range.refused || in.news_bytes * 4 >= in.window || limits_peer();
   if (soon && !std::exchange(in.reporting, true)) reports_.push_back(op.id);
 }
 
@@ -175,7 +202,7 @@ void engine::receiver_progressed(operation& op) {
   op.now = phase::settling;
   forget_in_lane(op);
   tell_owner(op);
-  op.in.reset();
+  close_receiver(op);
   schedule(op);
 }
 

@@ -35,7 +35,7 @@ void engine::make_ready(operation& op) {
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
   state.round.add(out, op.wanted_by);
   for (const auto& each : state.channels) {
-    may_send(*each) ? each->over->make_ready() : watch_allowance();
+    may_send(*each) ? each->over->make_ready() : watch_allowance(*each);
   }
 }
 
@@ -99,8 +99,8 @@ std::uint64_t engine::send_slices(lane_on_rail& on, std::uint64_t quantum) {
     served = nullptr;
   }
   if (served != nullptr) round.end_turn(*served);
-  if (total < quantum) watch_allowance();
   for (const auto& each : on.of.channels) {
+    if (total < quantum) watch_allowance(*each);
     if ((fed & only(each->at.number)) != 0) each->channel->flush();
   }
   return total;
@@ -174,7 +174,7 @@ void engine::landed(wire::place at, std::uint64_t marks) {
   if (broken_ || state.channel == nullptr) return;
   if (marks > state.under_way.marks()) return broken("word of slices that were never sent");
   // It may have been shut: as the limits move, whether it is now does not tell.
-  const bool was_shut = state.under_way.parked() || state.under_way.far() || peer_.was_limited();
+  const bool was_shut = state.under_way.parked() || state.under_way.far() || state.under_way.to().was_limited();
   auto& rail = state.over->rail;
   rail.under_way().landed(state.under_way, marks, now_);
   if (sample_mark_ != 0 && marks >= sample_mark_ && &state == &message_channel()) {
@@ -186,13 +186,15 @@ void engine::landed(wire::place at, std::uint64_t marks) {
 
 engine::lane_on_rail& engine::on_rail(lane_state& of, lanes::scheduler& rail) {
   const auto known = std::ranges::find(of.rails, &rail, [](const lane_on_rail& each) { return &each.rail; });
-  return known != of.rails.end() ? *known : of.rails.emplace_back(of, rail);
+  if (known != of.rails.end()) return *known;
+  const auto in = std::ranges::find(arrivals_, &rail, [](const arrivals& each) { return &each.rail; });
+  return of.rails.emplace_back(of, in != arrivals_.end() ? *in : arrivals_.emplace_back(rail));
 }
 
 /// What one channel has under way of what the peer allows to all stands before the others: if it does not get on,
 /// nothing that lands wakes them.
-void engine::watch_allowance() {
-  if (!peer_.was_limited() || recheck_at_ != time_point::max()) return;
+void engine::watch_allowance(const channel_state& of) {
+  if (!of.under_way.to().was_limited() || recheck_at_ != time_point::max()) return;
   recheck_at_ = now_ + lanes::budget::patience / 2;
   host_.due_sooner();
 }
@@ -202,7 +204,7 @@ void engine::wake_lanes() {
   for (auto& state : lanes_) {
     for (const auto& each : state.channels) {
       if (each->channel == nullptr || !each->over->is_held_up()) continue;
-      may_send(*each) ? each->over->make_ready() : watch_allowance();
+      may_send(*each) ? each->over->make_ready() : watch_allowance(*each);
     }
   }
 }

@@ -119,9 +119,8 @@ struct receiver {
   std::vector<wire::slice_range> news; ///< not yet told to the sender
   std::uint64_t news_bytes = 0;
   std::uint64_t window = 0;
-  time_point news_since;                            ///< when the oldest of the news came
-  bool reporting = false;                           ///< the news is told at the end of the batch
-  std::optional<lanes::ingress::awaited> from_peer; ///< its bytes count among what comes in
+  time_point news_since;  ///< when the oldest of the news came
+  bool reporting = false; ///< the news is told at the end of the batch
 };
 
 enum class phase : std::uint8_t {

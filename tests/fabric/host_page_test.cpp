@@ -220,7 +220,10 @@ TEST_CASE("what goes on on one rail is no other rail's, by interfaces that all p
   const auto now = clock::now();
   here.seen(now);
   here.bulk_sent(now);
+  here.arriving({1000, 2}, {}, now);
   CHECK(there.last_seen(now) == now);
+  CHECK(there.all_arriving(now).sum.rate == 1000);
+  CHECK(elsewhere.all_arriving(now).sum.rate == 0);
   CHECK(elsewhere.last_seen(now) == time_point{});
   CHECK(elsewhere.last_seen_anywhere(now) == now);
   CHECK(elsewhere.bulk_was_sent(here.own(), now) == time_point{});

@@ -120,8 +120,7 @@ struct world final : host {
   tunables limits;
   lanes::host_board host;
   lanes::scheduler rail{lanes::by_weight({1, 1, 1, 1}), host};
-  lanes::ingress coming_in{host};
-  engine under_test{*this, coming_in, limits, lanes_here, true};
+  engine under_test{*this, limits, lanes_here, true};
   std::map<wire::place, channel> channels;
   std::map<wire::place, std::uint32_t> epochs;
   std::map<wire::place, bool> wanted;

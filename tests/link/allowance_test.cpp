@@ -1,4 +1,4 @@
-// A receiver says how much its sender may have under way to it, over all lanes and channels.
+// A receiver says how much its sender may have under way to each of its rails, over all lanes and channels there.
 #include "bench.hpp"
 
 using namespace weft;
@@ -79,6 +79,51 @@ TEST_CASE("what a lost channel had under way leaves room for the others") {
   CHECK(end.messages.parts.size() == 1);
 }
 
+TEST_CASE("what is allowed to one rail holds nothing up that comes by another") {
+  bench end(0);
+  limited_write(end);
+  constexpr auto other = wire::place(lane::standard).index();
+  const auto word = [&end](std::uint32_t about, std::uint64_t rail, std::uint32_t code) {
+    end.hear({.type = frame_type::progress, .index = about, .transfer = 99, .offset = rail, .code = code});
+  };
+  SUBCASE("that has no limit") {
+    word(other, 1, 0);
+    supply_standard_read(end);
+    CHECK(end.messages.slices.size() == 1);
+    CHECK(end.messages.parts.back().part.end() == slice);
+  }
+  SUBCASE("that has one of its own, which it may fill") {
+    word(other, 1, 2 * grains);
+    supply_standard_read(end);
+    REQUIRE(end.messages.parts.size() == 1);
+    CHECK(end.messages.parts[0].part.length == 2 * allowed);
+  }
+  SUBCASE("and the same rail is one for all that come by it") {
+    word(other, 0, grains);
+    supply_standard_read(end);
+    CHECK(end.messages.parts.empty());
+    // What was under way goes along with the channel that it went over.
+    word(wire::place(lane::bulk).index(), 1, grains);
+    CHECK(end.messages.parts.size() == 1);
+    CHECK(end.data.parts.size() == 1);
+  }
+  CHECK_FALSE(end.broken);
+}
+
+TEST_CASE("a word about a rail or a channel that is none breaks the link") {
+  bench end(0);
+  wire::frame_header word{.type = frame_type::progress, .transfer = 99, .code = grains};
+  SUBCASE("rail") {
+    word.offset = wire::most_rails;
+  }
+  SUBCASE("channel") {
+    word.index = wire::place_count;
+  }
+  end.hear(word);
+  REQUIRE(end.broken);
+  CHECK(*end.broken == "what may be under way to a rail that is none");
+}
+
 TEST_CASE("a channel that does not get on holds the others up for a while only") {
   bench end(0);
   limited_write(end);
@@ -113,4 +158,33 @@ TEST_CASE("beside realtime traffic here a receiver says what it allows, soon, an
   const auto told = end.messages.of(frame_type::progress);
   REQUIRE(!told.empty());
   CHECK((told.back().code > 0) == crowded);
+}
+
+TEST_CASE("a receiver limits what comes by the rail that has realtime traffic, and not by its others") {
+  bench end;
+  lanes::host_board crowded_board(end.board, 1);
+  lanes::scheduler crowded(lanes::by_weight({1, 1, 1, 1}), crowded_board, lanes::scheduler::no_budget);
+  fake_channel second;
+  constexpr wire::place second_place(lane::bulk, 1);
+  end.engine_.channel_up(second_place, second, crowded);
+  end.hear_request(wire::operation_kind::write, 16 * slice);
+  end.engine_.accept_write(theirs, end.pieces(16 * slice), end.owner());
+  end.settle();
+  std::fill(end.memory.begin(), end.memory.end(), std::byte{1});
+  end.board.arriving({0, 1}, {}, end.now); // to both, by other threads
+  crowded_board.arriving({0, 1}, {}, end.now);
+  for (std::uint32_t i = 0; i < 14; ++i) {
+    crowded_board.seen(end.now);
+    end.hear_slice(theirs, i, false, 0, i % 7 == 0 ? wire::place(lane::bulk) : second_place);
+    end.advance(150ms); // an interval
+  }
+  std::uint32_t about_crowded = 0;
+  for (const auto& word : end.messages.of(frame_type::progress)) {
+    CHECK(word.offset == (word.index == second_place.index() ? 1 : 0));
+    if (word.offset == 0) CHECK(word.code == 0);
+    if (word.offset == 1 && word.code > 0) ++about_crowded;
+  }
+  CHECK(about_crowded > 0);
+  end.engine_.channel_down(second_place);
+  end.settle();
 }

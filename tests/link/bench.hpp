@@ -142,7 +142,8 @@ struct bench : host {
     engine_.slice_grew(lane::bulk, part.length);
     settle();
   }
-  void hear_slice(std::uint64_t transfer, std::uint32_t index, bool damaged, std::uint32_t received = 0) {
+  void hear_slice(std::uint64_t transfer, std::uint32_t index, bool damaged, std::uint32_t received = 0,
+                  wire::place by = lane::bulk) {
     wire::frame_header header{.type = frame_type::slice,
                               .flags = wire::flag_body_crc,
                               .body_length = 65536,
@@ -152,9 +153,9 @@ struct bench : host {
                               .transfer = transfer,
                               .offset = index * 65536U};
     header.body_crc = crc32c(std::span(memory).first(65536)) + (damaged ? 1 : 0);
-    engine_.slice_began(lane::bulk, header);
+    engine_.slice_began(by, header);
     iovec space[4];
-    if (engine_.slice_space(lane::bulk, space) > 0) engine_.slice_grew(lane::bulk, 65536);
+    if (engine_.slice_space(by, space) > 0) engine_.slice_grew(by, 65536);
     settle();
   }
   operation_id begin(wire::operation_kind kind, std::uint64_t length, duration timeout = 1h) {
@@ -176,11 +177,10 @@ struct bench : host {
   tunables limits;
   lanes::host_board board;
   lanes::scheduler rail;
-  lanes::ingress coming_in{board};
   std::vector<std::byte> memory = std::vector<std::byte>(1 << 20);
   fake_channel messages, data;
   time_point now = time_point{} + 1s;
-  engine engine_{*this, coming_in, limits, lanes_here, true};
+  engine engine_{*this, limits, lanes_here, true};
   std::uint32_t heard = 0;
   bool wanted = false; ///< the part that was heard last
   int opens = 0;

@@ -45,7 +45,7 @@ TEST_CASE("what is begun and cancelled while nothing gets through does not pile 
 TEST_CASE("the first realtime message of a batch leaves at once, the others together at its end") {
   bench end;
   constexpr lane urgent[] = {lane::realtime};
-  engine realtime(end, end.coming_in, end.limits, urgent, true);
+  engine realtime(end, end.limits, urgent, true);
   realtime.advance(end.now);
   fake_channel over;
   realtime.channel_up(lane::realtime, over, end.rail);

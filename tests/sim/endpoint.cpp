@@ -22,7 +22,7 @@ endpoint::side::side(endpoint& owner, std::span<const lane> lanes, bool dialled)
                          owner.node_.in.limits.lane_budget.value()},
                         {lanes::policies_of(owner.node_.in.limits, {}), owner.other_board_,
                          owner.node_.in.limits.lane_budget.value()}}},
-      coming_in(owner.board_), engine(*this, coming_in, owner.node_.in.limits, lanes, dialled) {}
+      engine(*this, owner.node_.in.limits, lanes, dialled) {}
 
 void endpoint::side::operation_arrived(const links::incoming& begun) {
   in.node_.in.serves->arrived(in, engine, begun);

@@ -85,7 +85,6 @@ private:
 
     endpoint& in;
     std::array<lanes::scheduler, 2> rails; ///< with budgets, which in production realtime has not
-    lanes::ingress coming_in;
     links::engine engine;
   };
 
