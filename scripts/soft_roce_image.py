@@ -20,7 +20,7 @@ META_PACKAGE = "linux-image-amd64"
 # Loaded in this order, each after what it depends on. There is no modprobe in the guest, so what the kernel would ask
 # for by itself is named here: the checksum of rdma_rxe, the socket diagnosis of ss, what tc's tests of faults need.
 PLAIN_MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "virtio_net", "veth", "dummy",
-                 "sch_netem", "sch_ingress", "cls_u32", "act_gact", "tcp_diag"]
+                 "8021q", "sch_netem", "sch_ingress", "cls_u32", "act_gact", "tcp_diag"]
 RDMA_MODULES = ["crc32_generic", "rdma_rxe", "ib_uverbs", "rdma_ucm"]
 
 TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "cpio": "cpio", "ip": "iproute2",
