@@ -151,6 +151,8 @@ public:
   void flush_channels();
 
   [[nodiscard]] const engine_counters& counters() const noexcept { return counters_; }
+  /// None: it is over, or was never known here.
+  [[nodiscard]] std::optional<phase> phase_of(operation_id id) const noexcept;
 
 private:
   /// The slice that arrives on a channel, part by part; one at a time.

@@ -50,6 +50,11 @@ operation* engine::find(operation_id id) noexcept {
   return found == operations_.end() ? nullptr : &found->second;
 }
 
+std::optional<phase> engine::phase_of(operation_id id) const noexcept {
+  const auto found = operations_.find(id);
+  return found == operations_.end() ? std::nullopt : std::optional(found->second.now);
+}
+
 operation& engine::add(operation_id id) {
   if (spare_.empty()) return operations_[id];
   auto node = std::move(spare_.back());

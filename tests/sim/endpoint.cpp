@@ -2,6 +2,8 @@
 
 #include "node.hpp"
 
+#include "base/crc32c.hpp"
+
 #include <fmt/format.h>
 
 namespace weft::sim {
@@ -25,11 +27,86 @@ endpoint::side::side(endpoint& owner, std::span<const lane> lanes, bool dialled)
       engine(*this, owner.node_.in.limits, lanes, dialled) {}
 
 void endpoint::side::operation_arrived(const links::incoming& begun) {
+  known.push_back({begun.id, begun.terms.carries});
   in.node_.in.serves->arrived(in, engine, begun);
 }
 
 void endpoint::side::protocol_broken(const error& how) {
   in.node_.in.failed("an honest peer broke the protocol: " + how.where());
+}
+
+namespace {
+
+std::optional<event> event_of(wire::frame_type type) noexcept {
+  switch (type) {
+    case wire::frame_type::grant: return event::grant;
+    case wire::frame_type::response: return event::response;
+    case wire::frame_type::progress: return event::progress;
+    case wire::frame_type::cancel: return event::cancel;
+    case wire::frame_type::marker: return event::marker;
+    default: return std::nullopt;
+  }
+}
+
+} // namespace
+
+void endpoint::side::close_channel(wire::place at) {
+  closing[at.index()] = true;
+  in.shut(at);
+}
+
+void endpoint::side::frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) {
+  const auto before = engine.phase_of(header.transfer);
+  const std::uint64_t repeated = engine.counters().messages_repeated;
+  if (header.type == wire::frame_type::channel_fenced && wire::place::is_one(header.index)) {
+    happens_to_all(event::fence, wire::place::at(header.index).carries);
+  }
+  engine.frame_arrived(at, header, body);
+  const auto what = event_of(header.type);
+  const bool damaged = (header.flags & wire::flag_body_crc) != 0 && crc32c(body) != header.body_crc;
+  const bool counts = !damaged && !closing[at.index()]; // else the next channel brings it again
+  if (what && counts)
+    in.node_.in.met.met(engine.counters().messages_repeated > repeated ? event::repeated : *what, before);
+}
+
+void endpoint::side::slice_began(wire::place at, const wire::frame_header& header) {
+  happens(event::slice, header.transfer);
+  engine.slice_began(at, header);
+}
+
+void endpoint::side::slice_landed(wire::place at, const wire::frame_header& header) {
+  happens(event::slice, header.transfer);
+  engine.slice_landed(at, header);
+}
+
+void endpoint::side::sent(wire::place at, std::uint64_t transfer) {
+  happens(event::sent, transfer);
+  engine.sent(at, transfer);
+}
+
+void endpoint::side::happens(event what, links::operation_id id) {
+  in.node_.in.met.met(what, engine.phase_of(id));
+}
+
+void endpoint::side::happens_to_all(event what, lane of) {
+  std::erase_if(known, [&](const known_operation& each) {
+    const auto now = engine.phase_of(each.id);
+    if (now && each.carries == of) in.node_.in.met.met(what, now);
+    return !now;
+  });
+}
+
+void endpoint::side::tick() {
+  if (engine.next_due() > in.node_.in.time.now()) return;
+  for (auto& each : known) each.before = engine.phase_of(each.id);
+  const std::uint64_t forced = engine.counters().forced_fences;
+  engine.tick();
+  const bool forces = engine.counters().forced_fences > forced;
+  for (const auto& each : known) {
+    if (!each.before) continue;
+    const bool fencing = *each.before == links::phase::stopping || *each.before == links::phase::settling;
+    if (fencing ? forces : engine.phase_of(each.id) != each.before) in.node_.in.met.met(event::due, each.before);
+  }
 }
 
 endpoint::endpoint(node& in, std::string peer, bool one_sided)
@@ -157,8 +234,8 @@ void endpoint::wake() {
   armed_ = time_point::max();
   run([this] {
     session_.tick();
-    realtime_.engine.tick();
-    others_.engine.tick();
+    realtime_.tick();
+    others_.tick();
   });
 }
 
@@ -279,9 +356,10 @@ void endpoint::channel_up(wire::place at) {
   slot.dialling = false;
   slot.up = true;
   node_.in.note(fmt::format("{}: {} channel {} to {} is up", node_.name, to_text(at), slot.epoch, peer_));
-  slot.current->listen(at, side_of(at.carries).engine, slot.epoch);
-  session_.channel_opened(at, slot.epoch);
   auto& side = side_of(at.carries);
+  slot.current->listen(at, side, slot.epoch);
+  session_.channel_opened(at, slot.epoch);
+  side.happens_to_all(event::channel_up, at.carries);
   side.engine.channel_up(at, *slot.current, side.rails[at.number % side.rails.size()]);
 }
 
@@ -346,7 +424,12 @@ void endpoint::channel_is_down(wire::place at) {
   const bool session_first = node_.in.random.chance(0.5);
   const auto epoch = slot.epoch;
   if (session_first) session_.channel_lost(at, epoch);
-  if (was_up) side_of(at.carries).engine.channel_down(at);
+  if (was_up) {
+    ++losses_[static_cast<std::size_t>(at.carries)];
+    side_of(at.carries).closing[at.index()] = false;
+    side_of(at.carries).happens_to_all(event::channel_down, at.carries);
+    side_of(at.carries).engine.channel_down(at);
+  }
   if (!session_first) session_.channel_lost(at, epoch);
   if (const auto next = std::exchange(slot.next, nullptr); next && !ending_) accept(at, next, slot.next_epoch);
 }

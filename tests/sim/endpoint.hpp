@@ -3,6 +3,8 @@
 // thread.
 #pragma once
 
+#include "coverage.hpp"
+
 #include "link/engine.hpp"
 #include "link/session.hpp"
 #include "path/sim/connection.hpp"
@@ -62,6 +64,13 @@ public:
   [[nodiscard]] bool session_offered(const wire::hello& greeting, const end_pointer& over);
   void channel_offered(wire::place at, std::uint32_t epoch, const end_pointer& over);
 
+  /// Something happens to an operation of this end now.
+  void happens(event what, lane carries, links::operation_id id) { side_of(carries).happens(what, id); }
+  /// One that this end began.
+  void knows(lane carries, links::operation_id id) { side_of(carries).known.push_back({id, carries}); }
+  /// Channels of the lane that went down here, ever.
+  [[nodiscard]] std::uint32_t losses(lane of) const noexcept { return losses_[static_cast<std::size_t>(of)]; }
+
   /// What one-sided channels may write for a transfer of the peer's, and do: also after its end, as long as nothing
   /// fences them.
   void grant(lane carries, links::operation_id transfer, const memory::piece_list& pieces);
@@ -75,16 +84,39 @@ public:
   const memory::piece_list* granted(path::sim::end& at, std::uint64_t transfer) override;
 
 private:
-  /// The engine of some lanes and its rails: the channels of a lane take turns on them.
-  struct side final : links::host {
+  /// The engine of some lanes and its rails: the channels of a lane take turns on them. What channels tell the engine
+  /// goes through here, and is counted.
+  struct side final : links::host, path::listener {
     side(endpoint& owner, std::span<const lane> lanes, bool dialled);
     void open_channel(wire::place at) override { in.session_.want_channel(at); }
-    void close_channel(wire::place at) override { in.shut(at); }
+    void close_channel(wire::place at) override;
     void operation_arrived(const links::incoming& begun) override;
     void protocol_broken(const error& how) override;
 
+    void frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) override;
+    void slice_began(wire::place at, const wire::frame_header& header) override;
+    std::size_t slice_space(wire::place at, std::span<iovec> out) override { return engine.slice_space(at, out); }
+    void slice_grew(wire::place at, std::size_t bytes) override { engine.slice_grew(at, bytes); }
+    void slice_landed(wire::place at, const wire::frame_header& header) override;
+    void sent(wire::place at, std::uint64_t transfer) override;
+    void landed(wire::place at, std::uint64_t marks) override { engine.landed(at, marks); }
+    void writable(wire::place at) override { engine.writable(at); }
+
+    struct known_operation {
+      links::operation_id id;
+      lane carries;
+      std::optional<links::phase> before = {}; ///< a tick
+    };
+
+    void happens(event what, links::operation_id id);
+    /// To all of the lane that are not over; whose are over is forgotten.
+    void happens_to_all(event what, lane of);
+    void tick();
+
     endpoint& in;
-    std::array<lanes::scheduler, 2> rails; ///< with budgets, which in production realtime has not
+    std::vector<known_operation> known;
+    std::array<bool, wire::place_count> closing{}; ///< the engine wants these closed
+    std::array<lanes::scheduler, 2> rails;         ///< with budgets, which in production realtime has not
     links::engine engine;
   };
 
@@ -136,7 +168,8 @@ private:
   side others_;
   std::array<slot, wire::place_count> slots_;
   std::map<std::pair<bool, links::operation_id>, memory::piece_list> grants_; ///< by engine and transfer
-  std::optional<error> ending_;                                               ///< why the link is being ended
+  std::array<std::uint32_t, lane_count> losses_{};
+  std::optional<error> ending_; ///< why the link is being ended
   bool over_ = false;
   bool dead_ = false;
   int depth_ = 0;

@@ -6,9 +6,12 @@
 
 #include "link/engine.hpp"
 
+#include <memory>
 #include <optional>
 
 namespace weft::sim {
+
+class endpoint;
 
 /// How a handler treats an operation.
 struct behaviour {
@@ -39,11 +42,14 @@ struct job {
   std::string caller;     ///< the process that began it
   std::string server;     ///< the one whose handler got it
   links::operation_id operation = 0;
+  std::weak_ptr<endpoint> at; ///< the caller's end
   time_point deadline = time_point::max();
-  buffer* local = nullptr;     ///< the caller's
-  buffer* remote = nullptr;    ///< the handler's
-  int handled = 0;             ///< how often the handler ran
-  bool verified_there = false; ///< write: the handler saw the bytes complete
+  buffer* local = nullptr;        ///< the caller's
+  buffer* remote = nullptr;       ///< the handler's
+  int handled = 0;                ///< how often the handler ran
+  bool verified_there = false;    ///< write: the handler saw the bytes complete
+  std::uint32_t losses_here = 0;  ///< of channels of its lane at the caller, before it began
+  std::uint32_t losses_there = 0; ///< at the handler, before it supplied
   links::outcome result;
 };
 

@@ -108,7 +108,10 @@ void world::dial(node& from, const std::string& to, bool session, bool one_sided
   };
   time.after(there, [this, answer, to, session, one_sided] {
     auto& target = nodes.at(to);
-    if (target.refuses_dials) return answer(nullptr);
+    if (target.refuses_dials) {
+      met.met(fault::refuses_dials);
+      return answer(nullptr);
+    }
     auto with = terms;
     with.one_sided = one_sided && !session;
     if (session) with.queue = std::uint64_t{1} << 30;
@@ -117,6 +120,7 @@ void world::dial(node& from, const std::string& to, bool session, bool one_sided
     arriving->pause(true);
     target.when_running([&target, arriving] { target.accept(arriving); });
     if (!session && random.chance(cuts_dials)) {
+      met.met(fault::cuts_dial);
       time.after(duration(random.below(5 * static_cast<std::uint64_t>(terms.delay.count()))),
                  [this, made] { made->cut(duration(random.below(10'000'000)), duration(random.below(10'000'000))); });
     }

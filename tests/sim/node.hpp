@@ -3,6 +3,7 @@
 #pragma once
 
 #include "buffer.hpp"
+#include "coverage.hpp"
 #include "endpoint.hpp"
 
 #include <map>
@@ -74,6 +75,7 @@ public:
   tunables limits;
   service* serves = nullptr;
   std::map<std::string, node> nodes;
+  coverage met;
   bool traces = false;
   std::string failure; ///< the first broken promise; empty when all hold
 };

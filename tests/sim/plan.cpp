@@ -6,6 +6,10 @@
 namespace weft::sim {
 namespace {
 
+/// Under way at once in every scenario, from the start.
+constexpr std::uint64_t concurrent_transfers = 4;
+constexpr auto first_moments = std::chrono::milliseconds(1);
+
 constexpr errc refusals[] = {errc::not_found, errc::permission_denied, errc::no_space, errc::no_handler};
 
 } // namespace
@@ -39,13 +43,13 @@ void scenario::plan_network() {
   world_.terms.queue = random.chance(0.5) ? 64 * 1024 : 512 * 1024;
   world_.terms.window = random.chance(0.5) ? 64 * 1024 : 512 * 1024;
 
-  const auto count = 2 + random.below(3);
+  const auto count = 3 + random.below(2);
   for (std::uint64_t i = 0; i < count; ++i) {
     const auto name = fmt::format("n{}", i);
     world_.nodes.try_emplace(name, world_, name);
   }
-  const auto links = 1 + random.below(3);
-  for (std::uint64_t i = 0; i < links; ++i) {
+  const auto links = 2 + random.below(2);
+  while (pairs_.size() < links) {
     const auto from = random.below(count);
     const auto to = (from + 1 + random.below(count - 1)) % count;
     const auto same = [&](const pair& other) {
@@ -62,6 +66,8 @@ job scenario::planned_job(std::uint64_t id) {
   job made;
   made.id = id;
   made.kind = static_cast<wire::operation_kind>(random.below(3));
+  const bool one_of_several = id < concurrent_transfers;
+  if (one_of_several && made.kind == wire::operation_kind::request) made.kind = wire::operation_kind::write;
   // The lane that may have several channels more often than the others.
   made.carries = random.chance(0.3) ? lane::bulk : static_cast<lane>(random.below(lane_count));
   made.verify = random.chance(0.8) ? verify_mode::slice : verify_mode::wire;
@@ -69,16 +75,17 @@ job scenario::planned_job(std::uint64_t id) {
     constexpr std::uint64_t sizes[] = {0, 1, 4096, 65535, 65536, 65537};
     made.length = random.chance(0.4) ? sizes[random.below(std::size(sizes))]
                                      : random.below(random.chance(0.05) ? 2'000'000 : 300'000);
+    if (one_of_several) made.length = 100'000 + made.length % 300'000;
   }
   if (random.chance(0.5)) made.timeout = 1ms + up_to(random.chance(0.5) ? 30ms : 600ms);
   if (random.chance(0.1)) made.stall = 5ms + up_to(100ms);
-  if (random.chance(0.15)) made.cancel_after = up_to(10ms);
+  if (random.chance(0.2)) made.cancel_after = up_to(random.chance(0.5) ? 1ms : 10ms);
   made.wait_when_full = random.chance(0.9);
   made.tells_crcs = random.chance(0.3);
   auto& handler = made.handler;
   if (random.chance(0.5)) handler.accept_after = up_to(random.chance(0.2) ? 100ms : 2ms);
   if (random.chance(0.5)) handler.respond_after = up_to(random.chance(0.2) ? 100ms : 2ms);
-  if (random.chance(0.1)) handler.refuses = refusals[random.below(std::size(refusals))];
+  if (random.chance(0.15)) handler.refuses = refusals[random.below(std::size(refusals))];
   handler.refuses_late = random.chance(0.5);
   handler.tells_crcs = random.chance(0.3);
   handler.answer = random.chance(0.1) ? random.below(65536) : random.below(200);
@@ -91,22 +98,39 @@ void scenario::plan_jobs() {
   for (auto& one : jobs_) {
     const auto& over = pairs_[world_.random.below(pairs_.size())];
     const bool from_dialling = world_.random.chance(0.5);
-    world_.time.after(up_to(busy_time_), [this, &one, &over, from_dialling] { start(one, over, from_dialling); });
+    const auto pause = up_to(one.id < concurrent_transfers ? first_moments : busy_time_);
+    one.abandoned = is_left_out('j', one.id);
+    if (one.abandoned) continue;
+    world_.time.after(pause, [this, &one, &over, from_dialling] { start(one, over, from_dialling); });
   }
+}
+
+bool scenario::is_left_out(char kind, std::uint64_t number) const {
+  return how_.without.contains(fmt::format("{}{}", kind, number));
+}
+
+std::vector<std::string> scenario::parts() const {
+  std::vector<std::string> all;
+  for (std::uint64_t i = 0; i < faults_; ++i) all.push_back(fmt::format("f{}", i));
+  for (const auto& one : jobs_) all.push_back(fmt::format("j{}", one.id));
+  return all;
 }
 
 void scenario::plan_faults() {
   auto& random = world_.random;
   if (random.chance(0.3)) {
-    world_.terms.flips_payload = 0.02;
+    world_.terms.flips_payload = random.chance(0.3) ? 0.3 : 0.02; // some transfers are refused too often
     world_.terms.flips_body = 0.005;
     world_.terms.flips_header = 0.005;
   }
   survivable_ = random.chance(0.5);
   if (survivable_) world_.limits.stall_default = world_.limits.session_grace = 5s;
   if (random.chance(0.3)) world_.cuts_dials = 0.15;
-  const auto count = random.below(20);
-  for (std::uint64_t i = 0; i < count; ++i) world_.time.after(up_to(busy_time_), [this] { cause_fault(); });
+  faults_ = random.below(20);
+  for (std::uint64_t i = 0; i < faults_; ++i) {
+    const auto pause = up_to(busy_time_);
+    if (!is_left_out('f', i)) world_.time.after(pause, [this] { cause_fault(); });
+  }
 }
 
 node& scenario::any_node() {
@@ -129,7 +153,10 @@ void scenario::cause_fault() {
     case 1: return freeze(victim);
     case 2: return restart(victim);
     case 3:
-      if (const auto at = any_endpoint(); at && random.chance(0.3) && !at->host().frozen()) at->close();
+      if (const auto at = any_endpoint(); at && random.chance(0.3) && !at->host().frozen()) {
+        world_.met.met(fault::closes_link);
+        at->close();
+      }
       return;
     case 4:
       victim.refuses_dials = true;
@@ -147,27 +174,39 @@ void scenario::cut_something(const std::shared_ptr<endpoint>& at) {
     if (at->channel(wire::place::at(i)) != nullptr) up.push_back(wire::place::at(i));
   }
   if (!session && up.empty()) return;
-  const auto where = session ? wire::place() : up[random.below(up.size())];
+  auto where = session ? wire::place() : up[random.below(up.size())];
+  // Rather than others that which carries the messages of most lanes: they are said twice in every state.
+  if (!session && at->channel(lane::standard) != nullptr && random.chance(0.4)) where = lane::standard;
   auto* end = session ? at->session_end() : at->channel(where);
   if (end == nullptr || !end->usable()) return;
   world_.note(fmt::format("fault at {}: {} to {}", at->host().name, session ? "session" : to_text(where), at->peer()));
   if (!session && random.chance(0.3)) {
     // A slow receiver: takes nothing for a while.
+    world_.met.met(fault::stops_reading);
     end->pause(true);
     const auto until = up_to(30ms);
     return world_.time.after(until, [at, end = end->shared()] {
       if (!at->host().frozen()) end->pause(false);
     });
   }
-  if (random.chance(0.3)) return end->break_after(up_to(1ms));
-  const auto notices = [&] { return random.chance(0.1) ? world_.terms.silence : up_to(20ms); };
+  if (random.chance(0.3)) {
+    world_.met.met(fault::breaks_one_end);
+    return end->break_after(up_to(1ms));
+  }
+  const auto notices = [&] {
+    if (!random.chance(0.1)) return up_to(20ms);
+    world_.met.met(fault::notices_late);
+    return world_.terms.silence;
+  };
+  world_.met.met(session ? fault::cuts_session : fault::cuts_channel);
   end->cut(notices(), notices());
 }
 
 void scenario::freeze(node& victim) {
   world_.note(fmt::format("fault: {} freezes", victim.name));
+  world_.met.met(fault::freezes);
   victim.freeze();
-  if (world_.random.chance(0.15)) return; // until the end of the scenario
+  if (world_.random.chance(0.15)) return world_.met.met(fault::freezes_for_ever); // until the end of the scenario
   world_.time.after(up_to(world_.random.chance(0.5) ? 20ms : 500ms), [this, &victim] {
     world_.note(fmt::format("{} goes on", victim.name));
     victim.thaw();
@@ -176,6 +215,7 @@ void scenario::freeze(node& victim) {
 
 void scenario::restart(node& victim) {
   world_.note(fmt::format("fault: {} restarts", victim.name));
+  world_.met.met(fault::restarts);
   abandon(victim);
   victim.restart();
 }

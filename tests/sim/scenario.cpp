@@ -32,10 +32,11 @@ tally& tally::operator+=(const tally& other) noexcept {
   forced_fences += other.forced_fences;
   collateral += other.collateral;
   links += other.links;
+  met += other.met;
   return *this;
 }
 
-scenario::scenario(std::uint64_t seed, const options& how) : world_(seed), begun_(world_.time.now()) {
+scenario::scenario(std::uint64_t seed, const options& how) : world_(seed), how_(how), begun_(world_.time.now()) {
   world_.traces = how.traces;
   world_.serves = this;
   plan_network();
@@ -50,6 +51,7 @@ std::string scenario::run() {
   heal();
   // Whoever waits for nothing but a working network must get it.
   run_until(world_.time.now() + 20s, [this] { return all_completed(); });
+  world_.met.met(promise::every_operation_ends);
   if (!all_completed()) world_.failed("an operation does not end though the network works");
   const auto idle = [this] {
     for (const auto& [name, one] : world_.nodes) {
@@ -60,8 +62,10 @@ std::string scenario::run() {
     return true;
   };
   run_until(world_.time.now() + 5s, idle);
+  world_.met.met(promise::engines_forget);
   if (!idle()) world_.failed("an engine keeps an operation that is over");
   close_links();
+  world_.met.met(promise::memory_given_back);
   world_.memory.check_all();
   count();
   if (world_.failure.empty()) world_.failure = world_.memory.violation();
@@ -115,27 +119,36 @@ void scenario::start(job& which, const pair& over, bool from_dialling) {
   world_.note(fmt::format("{}: operation {} begins: kind {}, lane {}, {} bytes, timeout {} ns", caller.name, which.id,
                           static_cast<int>(which.kind), name(which.carries), which.length,
                           which.timeout == duration::max() ? -1 : which.timeout.count()));
+  which.losses_here = at->losses(which.carries);
+  which.at = at;
   at->run([&] {
     which.operation = at->engine_of(which.carries)
                           .start(std::move(asked), std::make_unique<caller_end>([this, &which](links::outcome&& how) {
                                    ended(which, std::move(how));
                                  }));
+    at->knows(which.carries, which.operation);
     if (which.kind == wire::operation_kind::read) at->grant(which.carries, which.operation, which.local->pieces());
   });
   if (which.cancel_after == duration::max()) return;
   later(*at, which.cancel_after + 1ns, [this, &which](endpoint& calling) {
     world_.note(fmt::format("{}: operation {} is cancelled", which.caller, which.id));
+    calling.happens(event::cancelled_here, which.carries, which.operation);
     calling.engine_of(which.carries).cancel(which.operation);
   });
 }
 
 void scenario::ended(job& which, links::outcome&& how) {
   world_.note(fmt::format("{}: operation {} ended: {} {}", which.caller, which.id, how.code.message(), how.where));
+  world_.met.met(promise::one_completion);
   if (which.completed) return world_.failed(fmt::format("operation {} completed twice", which.id));
   if (which.abandoned) return world_.failed(fmt::format("operation {} completed in a dead process", which.id));
   which.completed = true;
   which.result = std::move(how);
   check_end(which);
+  if (const auto at = which.at.lock(); at && which.kind == wire::operation_kind::write) {
+    check_resent(which, which.result, at->losses(which.carries) - which.losses_here);
+  }
+  world_.met.met(promise::memory_untouched_after_the_end);
   world_.memory.release(*which.local);
 }
 
@@ -145,10 +158,18 @@ void scenario::check_end(const job& which) {
   const auto& caller = world_.nodes.at(which.caller);
   if (which.deadline != time_point::max()) {
     const auto bound = std::max(which.deadline, caller.thawed_at()) + world_.limits.fence_timeout + forced_fence_time;
+    world_.met.met(promise::completed_in_time);
     if (world_.time.now() > bound) broken("ended too late");
   }
+  const bool may_fail = !survivable_ || which.handler.refuses != errc{} || which.timeout != duration::max() ||
+                        which.stall != duration::max() || which.cancel_after != duration::max() ||
+                        how.code == errc::queue_full ||
+                        (world_.terms.flips_payload > 0 && how.code == errc::checksum_mismatch);
+  if (!may_fail) world_.met.met(promise::no_failure_without_reason);
+  if (which.handler.refuses != errc{}) world_.met.met(promise::refusal_stands);
   if (!how.code) {
     ++tally_.succeeded;
+    world_.met.met(promise::right_bytes);
     if (which.handler.refuses != errc{}) {
       const bool data_was_first = which.handler.refuses_late && which.kind != wire::operation_kind::request;
       if (!data_was_first) broken("succeeded though its handler refused");
@@ -157,16 +178,24 @@ void scenario::check_end(const job& which) {
         which.kind == wire::operation_kind::request
             ? how.payload == std::vector<std::byte>(which.handler.answer, static_cast<std::byte>(which.id))
             : which.local->holds(which.id);
+    if (which.kind == wire::operation_kind::write) world_.met.met(promise::verified_first);
     if (which.kind == wire::operation_kind::write && !which.verified_there) broken("succeeded before it was verified");
     if (!bytes_are_right) broken("succeeded with other bytes");
     return;
   }
   if (how.where.size() > wire::longest_where) broken("says too much");
-  const bool may_fail = !survivable_ || which.handler.refuses != errc{} || which.timeout != duration::max() ||
-                        which.stall != duration::max() || which.cancel_after != duration::max() ||
-                        how.code == errc::queue_full ||
-                        (world_.terms.flips_payload > 0 && how.code == errc::checksum_mismatch);
   if (!may_fail) broken("failed without a reason: " + how.code.message() + " " + how.where);
+}
+
+/// What goes again is at most what one channel had unverified, for each channel that was lost; what was damaged goes
+/// again as well, and is not counted here.
+void scenario::check_resent(const job& which, const links::outcome& how, std::uint32_t losses) {
+  if (world_.terms.flips_payload > 0) return;
+  world_.met.met(promise::few_sent_again);
+  const auto in_window = world_.limits.transfer_window.value() / world_.limits.slice_size.value() + 1;
+  if (how.resent <= losses * in_window) return;
+  world_.failed(
+      fmt::format("operation {} sent {} slices again after the loss of {} channels", which.id, how.resent, losses));
 }
 
 /// The operations of a dying process die with it, and its memory is never touched again.
@@ -209,12 +238,17 @@ void scenario::close_links() {
     return true;
   };
   run_until(world_.time.now() + 5s, over);
+  world_.met.met(promise::links_end);
   if (!over()) world_.failed("a link does not end");
   run_until(world_.time.now() + 1s, [] { return false; }); // whatever is still on its way
 }
 
 void scenario::count() {
   tally_.events = world_.time.events();
+  world_.met.met(fault::flips_payload, world_.network.flips_payload);
+  world_.met.met(fault::flips_body, world_.network.flips_body);
+  world_.met.met(fault::flips_header, world_.network.flips_header);
+  tally_.met = world_.met;
   for (const auto& [name, one] : world_.nodes) {
     for (const auto& at : one.endpoints()) {
       ++tally_.links;

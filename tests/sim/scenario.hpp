@@ -6,6 +6,7 @@
 #include "node.hpp"
 
 #include <deque>
+#include <set>
 #include <string>
 
 namespace weft::sim {
@@ -13,6 +14,8 @@ namespace weft::sim {
 struct options {
   bool traces = false;
   bool skips_fence = false; ///< break the channels, to see that the checks notice
+  /// Faults and operations of the plan that are left out, as "f3" and "j7".
+  std::set<std::string, std::less<>> without = {};
 };
 
 /// What happened, for the summary.
@@ -26,6 +29,7 @@ struct tally {
   std::uint64_t forced_fences = 0;
   std::uint64_t collateral = 0;
   std::uint64_t links = 0;
+  coverage met;
 
   tally& operator+=(const tally& other) noexcept;
 };
@@ -37,6 +41,8 @@ public:
   /// Runs it to its end; the first broken promise in words, empty when all were kept.
   std::string run();
   [[nodiscard]] const tally& counted() const noexcept { return tally_; }
+  /// What options::without may name.
+  [[nodiscard]] std::vector<std::string> parts() const;
 
 private:
   /// Two processes that have a link.
@@ -51,6 +57,7 @@ private:
   void plan_jobs();
   job planned_job(std::uint64_t id);
   void plan_faults();
+  [[nodiscard]] bool is_left_out(char kind, std::uint64_t number) const;
   void cause_fault();
   void cut_something(const std::shared_ptr<endpoint>& at);
   void freeze(node& victim);
@@ -63,6 +70,7 @@ private:
   void start(job& which, const pair& over, bool from_dialling);
   void ended(job& which, links::outcome&& how);
   void check_end(const job& which);
+  void check_resent(const job& which, const links::outcome& how, std::uint32_t losses);
   void abandon(const node& dying);
   void run_until(time_point end, const std::function<bool()>& enough);
   [[nodiscard]] bool all_completed() const;
@@ -78,7 +86,9 @@ private:
   void later(endpoint& at, duration wait, std::function<void(endpoint&)> what);
 
   world world_;
+  const options how_;
   std::deque<job> jobs_;
+  std::uint64_t faults_ = 0; ///< that are planned
   std::vector<pair> pairs_;
   duration busy_time_{}; ///< in which operations begin and faults happen
   const time_point begun_;

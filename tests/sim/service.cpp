@@ -36,6 +36,8 @@ void scenario::arrived(endpoint& at, links::engine&, const links::incoming& begu
   auto& which = jobs_[id];
   which.server = at.host().name;
   world_.note(fmt::format("{}: handler of operation {}", at.host().name, id));
+  world_.met.met(promise::one_call_of_the_handler);
+  world_.met.met(promise::same_terms);
   if (++which.handled > 1) return world_.failed(fmt::format("the handler of operation {} ran twice", id));
   if (begun.terms.length != which.length || begun.terms.kind != which.kind || begun.terms.carries != which.carries) {
     return world_.failed("a request arrived with other terms");
@@ -50,7 +52,9 @@ void scenario::handle(job& which, endpoint& at, links::operation_id id) {
   if (which.kind == wire::operation_kind::request || (refuses && !which.handler.refuses_late)) {
     return respond(which, at, id, refusal, which.handler.respond_after);
   }
+  at.happens(event::served, which.carries, id);
   which.remote = &world_.memory.add(world_.random, which.length);
+  which.losses_there = at.losses(which.carries);
   auto& engine = at.engine_of(which.carries);
   auto owner = std::make_unique<data_end>([this, &which, self = at.weak_from_this(), id](links::outcome&& how) {
     if (const auto serving = self.lock()) data_ended(which, *serving, id, std::move(how));
@@ -74,6 +78,7 @@ void scenario::respond(job& which, endpoint& at, links::operation_id id, errc co
   later(at, wait, [&which, id, code](endpoint& serving) {
     const std::vector<std::byte> answer(code == errc{} ? which.handler.answer : 0, static_cast<std::byte>(which.id));
     const auto how = code == errc{} ? error_code{} : make_error_code(code);
+    serving.happens(event::answered, which.carries, id);
     serving.engine_of(which.carries).respond(id, how, code == errc{} ? "" : "refused", answer);
   });
 }
@@ -87,6 +92,7 @@ void scenario::data_ended(job& which, endpoint& at, links::operation_id id, link
     which.verified_there = true;
   }
   world_.memory.release(*which.remote);
+  if (!writes) check_resent(which, how, at.losses(which.carries) - which.losses_there);
   if (how.code) {
     const bool damaged = how.code == errc::checksum_mismatch;
     return respond(which, at, id, damaged ? errc::checksum_mismatch : errc::handler_failed,

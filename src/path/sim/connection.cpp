@@ -138,7 +138,10 @@ void end::announce() {
 end::item end::frame_of(const wire::frame_header& header, double flips_header) {
   item added;
   wire::encode(header, added.head);
-  if (listener_ != nullptr && in_.world.random.chance(flips_header)) flip_a_bit(in_.world.random, added.head);
+  if (listener_ != nullptr && in_.world.random.chance(flips_header)) {
+    flip_a_bit(in_.world.random, added.head);
+    ++in_.world.flips_header;
+  }
   return added;
 }
 
@@ -154,7 +157,10 @@ bool end::post_message(const wire::frame_header& header, std::span<const std::by
   added.length = body.size();
   added.tells = !in_.terms.one_sided && (header.flags & wire::flag_tell) != 0;
   const bool covered = (header.flags & wire::flag_body_crc) != 0;
-  if (covered && in_.world.random.chance(in_.terms.flips_body)) flip_a_bit(in_.world.random, added.body);
+  if (covered && in_.world.random.chance(in_.terms.flips_body)) {
+    flip_a_bit(in_.world.random, added.body);
+    ++in_.world.flips_body;
+  }
   enqueue(std::move(added));
   return true;
 }
@@ -233,7 +239,10 @@ void end::transmitted(std::uint64_t part) {
   if (state_ == state::closed || queue_.empty()) return;
   auto& front = queue_.front();
   auto bytes = read_part(front, part);
-  if (std::exchange(front.flips, false)) flip_a_bit(in_.world.random, bytes);
+  if (std::exchange(front.flips, false)) {
+    flip_a_bit(in_.world.random, bytes);
+    ++in_.world.flips_payload;
+  }
   const bool one_sided = in_.terms.one_sided;
   const bool begins = front.done == 0;
   if (!front.slice) {

@@ -22,6 +22,10 @@ struct environment {
   random_source& random;
   /// Called before a channel touches memory of a transfer.
   std::function<void(std::span<const std::byte> memory, bool writes)> touching;
+  /// Bits that were flipped, as wire_terms say.
+  std::uint64_t flips_payload = 0;
+  std::uint64_t flips_body = 0;
+  std::uint64_t flips_header = 0;
 };
 
 /// What the wire between two ends is like.
