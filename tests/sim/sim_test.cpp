@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <set>
 #include <sstream>
@@ -65,6 +66,8 @@ TEST_CASE("every promise holds under every seed") {
     const auto broken = run.run();
     total += run.counted();
     if (broken.empty()) continue;
+    fmt::print("seed {}: {}\n", seed, broken);
+    std::fflush(stdout); // what is left out may end in a crash
     const auto least = shrunk(seed, {.without = left_out()});
     FAIL("seed " << seed << ": " << broken << "; without what does not matter: " << scenario(seed, least).run()
                  << "; replay: WEFT_SIM_SEED=" << seed << " WEFT_SIM_WITHOUT="
