@@ -243,7 +243,7 @@ void endpoint::wake() {
 
 void endpoint::dial_session() {
   const auto attempt = ++session_attempt_;
-  node_.in.dial(node_, peer_, true, one_sided_, [self = weak_from_this(), attempt](const end_pointer& over) {
+  node_.in.dial(node_, peer_, std::nullopt, one_sided_, [self = weak_from_this(), attempt](const end_pointer& over) {
     auto alive = self.lock();
     if (!alive || alive->dead_ || attempt != alive->session_attempt_) {
       if (over) over->close();
@@ -324,7 +324,7 @@ void endpoint::dial_channel(wire::place at, std::uint32_t epoch) {
     const bool awaited = alive && !alive->dead_ && alive->slot_of(at).attempt == attempt && alive->slot_of(at).dialling;
     return awaited ? alive : nullptr;
   };
-  node_.in.dial(node_, peer_, false, one_sided_, [alive_in, at](const end_pointer& over) {
+  node_.in.dial(node_, peer_, at, one_sided_, [alive_in, at](const end_pointer& over) {
     if (auto alive = alive_in()) return alive->run([&] { alive->channel_connected(at, over); });
     if (over) over->close();
   });

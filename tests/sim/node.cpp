@@ -100,13 +100,14 @@ void node::frame_arrived(path::sim::end& at, const wire::frame_header& header, s
 world::world(std::uint64_t seed)
     : random(seed), network{time, random, [this](auto bytes, bool writes) { memory.touching(bytes, writes); }} {}
 
-void world::dial(node& from, const std::string& to, bool session, bool one_sided,
+void world::dial(node& from, const std::string& to, std::optional<wire::place> at, bool one_sided,
                  std::function<void(end_pointer)> then) {
   const duration there = terms.delay + duration(random.below(static_cast<std::uint64_t>(terms.delay.count()) * 4 + 1));
   const auto answer = [&from, then = std::move(then)](const end_pointer& result) {
     from.when_running([then, result] { then(result); });
   };
-  time.after(there, [this, answer, to, session, one_sided] {
+  time.after(there, [this, answer, to, at, one_sided] {
+    const bool session = !at;
     auto& target = nodes.at(to);
     if (target.refuses_dials) {
       met.met(fault::refuses_dials);
@@ -115,6 +116,7 @@ void world::dial(node& from, const std::string& to, bool session, bool one_sided
     auto with = terms;
     with.one_sided = one_sided && !session;
     if (session) with.queue = std::uint64_t{1} << 30;
+    if (at && !rail_rates.empty()) with.bytes_per_second = rail_rates[at->number % rail_rates.size()];
     auto made = std::make_shared<path::sim::connection>(network, with);
     const end_pointer arriving(made, &made->second);
     arriving->pause(true);

@@ -7,6 +7,7 @@
 #include "endpoint.hpp"
 
 #include <map>
+#include <optional>
 #include <vector>
 
 namespace weft::sim {
@@ -61,8 +62,10 @@ class world {
 public:
   explicit world(std::uint64_t seed);
 
-  /// Connects `from` to the process of that name: calls `then` with the new end, or with null when there is none.
-  void dial(node& from, const std::string& to, bool session, bool one_sided, std::function<void(end_pointer)> then);
+  /// Connects `from` to the process of that name: calls `then` with the new end, or with null when there is none. `at`:
+  /// the place of a channel; none: it is for the session.
+  void dial(node& from, const std::string& to, std::optional<wire::place> at, bool one_sided,
+            std::function<void(end_pointer)> then);
   void note(const std::string& what);
   void failed(const std::string& what);
 
@@ -70,8 +73,9 @@ public:
   random_source random;
   buffers memory;
   path::sim::environment network;
-  path::sim::wire_terms terms; ///< of channels
-  double cuts_dials = 0;       ///< probability that a new connection breaks within its first moments
+  path::sim::wire_terms terms;           ///< of channels
+  std::vector<std::uint64_t> rail_rates; ///< bytes per second of a lane's channels, in turn; none: as terms say
+  double cuts_dials = 0;                 ///< probability that a new connection breaks within its first moments
   tunables limits;
   service* serves = nullptr;
   std::map<std::string, node> nodes;
