@@ -116,6 +116,7 @@ result<void> bench_bandwidth(const bench_arguments& arguments, interrupt& signal
   double best = 0;
   for (const auto& run : report.runs) best = std::max(best, run.bytes_per_second);
   report.sum.emplace_back("best_bytes_per_s", best);
+  report.sum.emplace_back("slices_resent", static_cast<double>(peer->on->snapshot().slices_resent));
   return arguments.plot.empty() ? result<void>{} : plot_latencies(arguments.plot, report);
 }
 
