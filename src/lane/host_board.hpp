@@ -77,6 +77,7 @@ public:
   static constexpr std::uint32_t most_weight = 1000;
   static constexpr std::uint64_t most_rate = 1'250'000'000'000; ///< 10 Tb/s: no rail is faster
   static constexpr std::uint64_t most_sources = 1'000'000;
+  static constexpr duration arrivals_last = std::chrono::milliseconds(200); ///< as long as what was said of them counts
 
   /// How long the messages of late took to arrive.
   struct latency {
@@ -193,7 +194,7 @@ public:
   [[nodiscard]] all_arrivals all_arriving(time_point now) const noexcept {
     all_arrivals found;
     for (std::size_t i = 0; i < size(); ++i) {
-      if (now - past(at(i).came, now) >= std::chrono::milliseconds(200)) continue;
+      if (now - past(at(i).came, now) >= arrivals_last) continue;
       found.sum.rate += std::min(at(i).rate.load(std::memory_order_relaxed), most_rate);
       found.sum.sources += std::min(at(i).sources.load(std::memory_order_relaxed), most_sources);
       if (found.first != board_page::most_entries) continue;

@@ -173,8 +173,8 @@ void ingress::step(bool held, time_point now) noexcept {
   }
 }
 
-std::uint64_t ingress::allowance() noexcept {
-  if (allowed_ == 0) return 0;
+std::uint64_t ingress::allowance(time_point now) noexcept {
+  if (!limits(now)) return 0;
   // With many that send a little now and then, few have something under way at a time. One that is silent, though
   // something is awaited, takes from nobody: it was not among those of the last interval.
   const auto elsewhere = all_.sources - std::min(all_.sources, told_.sources);

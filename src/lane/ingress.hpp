@@ -45,12 +45,15 @@ public:
   /// `held`: the source has as much under way as it is allowed.
   void arrived(source& from, std::uint64_t bytes, bool held, time_point now) noexcept;
   /// Whether sources are to be told, and soon.
-  [[nodiscard]] bool limits() const noexcept { return allowed_ > 0; }
+  [[nodiscard]] bool limits(time_point now) const noexcept { return allowed_ > 0 && now - came_at_ < arrivals_last; }
   /// Bytes that a source of whom something is awaited may have under way to here, a multiple of the budget's grain; 0:
   /// as many as it likes. Shares are rounded now down, now up.
-  [[nodiscard]] std::uint64_t allowance() noexcept;
+  [[nodiscard]] std::uint64_t allowance(time_point now) noexcept;
 
 private:
+  /// Where nothing came for so long nothing is limited: what was found was of other traffic.
+  static constexpr duration arrivals_last = host_board::arrivals_last;
+
   void end_interval(time_point now) noexcept;
   void control(bool held, time_point now) noexcept;
   void look_at(double rate, time_point now) noexcept;

@@ -85,6 +85,8 @@ protected:
   ~host() = default;
 };
 
+static_assert(lanes::board_entry::most_rails <= wire::most_rails, "every rail has a number that a peer may hear");
+
 class engine final : public path::listener {
 public:
   /// `lanes` are those of this engine, in order; messages travel on the first channel of the first. `dialled`: this end
@@ -282,6 +284,7 @@ private:
   void post_messages();
   [[nodiscard]] bool samples(const channel_state& over) const noexcept;
   [[nodiscard]] bool carries_realtime() const noexcept;
+  [[nodiscard]] static bool tells_allowance(wire::frame_type type) noexcept;
   void tell_allowance(wire::frame_header& framed) noexcept;
   void hear_allowance(const wire::frame_header& header);
   void message_arrived(const wire::frame_header& header, std::span<const std::byte> body);
@@ -353,12 +356,13 @@ private:
   const tunables& limits_;
   const std::uint64_t id_bit_; ///< set in the ids of operations that the accepting end began
   time_point now_{};
-  std::array<lanes::destination, wire::most_rails> peer_rails_; ///< as it numbers them; the first until it says more
+  std::array<lanes::destination, wire::most_rails> peer_rails_; ///< as it numbers them
+  bool knows_rails_ = false;                                    ///< it has named one
   time_point recheck_at_ = time_point::max();                   ///< whether what it is allowed still holds something up
   std::deque<arrivals> arrivals_;                               ///< of the rails on which channels ever were
   std::uint32_t receivers_ = 0;                                 ///< operations for which something is to come
   std::vector<channel_state*> up_;                              ///< those with a channel
-  std::size_t told_of_ = 0;                                     ///< whose rail the peer was told of last, of these
+  std::size_t told_of_ = 0;                                     ///< whose rail the peer is told of next, of these
   std::deque<lane_state> lanes_;
   std::array<lane_state*, lane_count> by_lane_{}; ///< null: of another engine
   using operation_map = std::unordered_map<operation_id, operation>;

@@ -70,7 +70,7 @@ void engine::try_finish_stop(operation& op) {
   if (op.ours || op.peer_gone || op.answered) return finish(op);
   tell_owner(op);
   op.out.reset();
-  op.in.reset();
+  close_receiver(op);
   op.now = phase::settling;
   schedule(op);
 }

@@ -52,6 +52,7 @@ void engine::post_messages() {
     if (sampled) framed.flags |= wire::flag_tell;
     tell_allowance(framed);
     if (!state.channel->post_message(framed, message->body)) return;
+    if (tells_allowance(framed.type)) ++told_of_;
     if (sampled) {
       state.over->rail.under_way().released(state.under_way, header.body_length, true, now_);
       sample_mark_ = state.under_way.marks();
@@ -80,31 +81,37 @@ bool engine::carries_realtime() const noexcept {
   return lanes_.front().on == lane::realtime;
 }
 
+bool engine::tells_allowance(wire::frame_type type) noexcept {
+  return type == wire::frame_type::request || type == wire::frame_type::grant || type == wire::frame_type::progress;
+}
+
 /// What the peer may have under way on a rail: that of one channel now, and of the next one the next time.
 void engine::tell_allowance(wire::frame_header& framed) noexcept {
-  const bool says = framed.type == wire::frame_type::request || framed.type == wire::frame_type::grant ||
-                    framed.type == wire::frame_type::progress;
-  if (!says || carries_realtime()) return;
-  if (++told_of_ >= up_.size()) told_of_ = 0;
+  if (!tells_allowance(framed.type) || carries_realtime()) return;
+  if (told_of_ >= up_.size()) told_of_ = 0;
   const auto& of = *up_[told_of_]; // what brings this message is one of them
   auto& rail = of.over->rail;
   framed.index = of.at.index();
   framed.offset = rail.board().rail();
-  framed.code = static_cast<std::uint32_t>(rail.coming_in().allowance() / lanes::budget::grain);
+  framed.code = static_cast<std::uint32_t>(rail.coming_in().allowance(now_) / lanes::budget::grain);
 }
 
 void engine::hear_allowance(const wire::frame_header& header) {
   if (!wire::place::is_one(header.index) || header.offset >= peer_rails_.size()) {
     return broken("what may be under way to a rail that is none");
   }
+  const bool first = !std::exchange(knows_rails_, true);
   auto& to = peer_rails_[header.offset];
   bool was_limited = to.was_limited();
   to.allow(header.code * lanes::budget::grain, now_);
   const auto about = wire::place::at(header.index);
-  if (auto* of = state_of(about.carries); of != nullptr && about.number < of->channels.size()) {
-    auto& flight = of->channels[about.number]->under_way;
-    was_limited |= flight.to().was_limited(); // it leaves room there
-    flight.lead_to(to);
+  for (auto& state : lanes_) {
+    for (const auto& each : state.channels) {
+      // The first word is of all of them, until there is one of each.
+      if (!first && each->at != about) continue;
+      was_limited |= each->under_way.to().was_limited(); // it leaves room there
+      each->under_way.lead_to(to);
+    }
   }
   if (was_limited) wake_lanes();
 }
@@ -156,11 +163,13 @@ void engine::frame_arrived(wire::place at, const wire::frame_header& header, std
 }
 
 void engine::message_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
+  if (tells_allowance(header.type)) hear_allowance(header);
+  if (broken_) return;
   switch (header.type) {
-    case wire::frame_type::request: hear_allowance(header); return request_arrived(header, body);
-    case wire::frame_type::grant: hear_allowance(header); return grant_arrived(header, body);
+    case wire::frame_type::request: return request_arrived(header, body);
+    case wire::frame_type::grant: return grant_arrived(header, body);
     case wire::frame_type::response: return response_arrived(header, body);
-    case wire::frame_type::progress: hear_allowance(header); return progress_arrived(header, body);
+    case wire::frame_type::progress: return progress_arrived(header, body);
     case wire::frame_type::cancel: return cancel_arrived(header);
     case wire::frame_type::channel_fenced: return fence_arrived(header);
     default: return;

@@ -35,7 +35,9 @@ engine::channel_state& engine::channel_of(wire::place at) {
   if (at.number < all.size()) return *all[at.number];
   while (all.size() <= at.number) {
     const auto next = static_cast<std::uint8_t>(all.size());
-    all.push_back(std::make_unique<channel_state>(peer_rails_.front()));
+    // Where the others lead to, as long as the peer has not said otherwise.
+    auto& to = lanes_.front().channels.empty() ? peer_rails_.front() : message_channel().under_way.to();
+    all.push_back(std::make_unique<channel_state>(to));
     all.back()->at = {at.carries, next};
   }
   return *all[at.number];

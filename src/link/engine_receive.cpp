@@ -38,7 +38,8 @@ void engine::await(arrivals& on) {
 
 /// Whether the peer is to be told, and soon, what it may have under way on some rail.
 bool engine::limits_peer() noexcept {
-  return std::ranges::any_of(arrivals_, [](auto& each) { return each.rail.coming_in().limits(); });
+  return std::ranges::any_of(arrivals_,
+                             [this](auto& each) { return each.channels > 0 && each.rail.coming_in().limits(now_); });
 }
 
 /// The open transfer that a slice belongs to, if any wants it.

@@ -35,6 +35,7 @@ void engine::make_ready(operation& op) {
   if (op.now != phase::moving || !out.has_slices() || !window_open) return;
   state.round.add(out, op.wanted_by);
   for (const auto& each : state.channels) {
+    if (each->channel == nullptr) continue;
     may_send(*each) ? each->over->make_ready() : watch_allowance(*each);
   }
 }
@@ -100,7 +101,7 @@ std::uint64_t engine::send_slices(lane_on_rail& on, std::uint64_t quantum) {
   }
   if (served != nullptr) round.end_turn(*served);
   for (const auto& each : on.of.channels) {
-    if (total < quantum) watch_allowance(*each);
+    if (total < quantum && each->channel != nullptr) watch_allowance(*each);
     if ((fed & only(each->at.number)) != 0) each->channel->flush();
   }
   return total;

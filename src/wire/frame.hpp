@@ -19,7 +19,7 @@ inline constexpr std::uint32_t largest_message = 64 * 1024 + 4096;
 /// All slices of a transfer but the last have one size in this range; a shorter transfer is one slice.
 inline constexpr std::uint32_t smallest_slice = 64 * 1024;
 inline constexpr std::uint32_t largest_slice = 1024 * 1024;
-/// Rails of one process that have an RDMA device.
+/// Rails of one process: those that have an RDMA device, and those that it tells its peers of.
 inline constexpr std::size_t most_rails = 16;
 
 enum class frame_type : std::uint8_t {
@@ -69,17 +69,19 @@ struct frame_header {
   std::uint32_t epoch = 0;    ///< of the channel that carries the frame
   std::uint32_t number = 0;   ///< of a numbered message, from 1, wrapping
   std::uint32_t received = 0; ///< every message up to this number has arrived at the sender of this frame
-  std::uint32_t index = 0;    ///< slice: its index; channel_*: that of the place
+  std::uint32_t index = 0;    ///< slice: its index; channel_*: that of the place; request, grant, progress: that of a
+                              ///< channel which comes by the rail that `code` is about
   std::uint64_t transfer = 0; ///< the operation this belongs to
-  std::uint64_t offset = 0;   ///< slice: first byte of the transfer
+  std::uint64_t offset = 0;   ///< slice: first byte of the transfer; request, grant, progress: its sender's number of
+                              ///< that rail, below most_rails
   std::uint64_t argument = 0; ///< request: 1 when the deadline orders it among those of its lane; grant: window in
                               ///< bytes; response: 1 when slices were sent;
                               ///< marker: the channels that carried some, a bit for each
                               ///< number; channel_fenced: the epoch that is up instead, or 0;
                               ///< landed: how many frames with flag_tell have come
   std::uint32_t code = 0; ///< response, cancel, refusal, goodbye: an errc, 0 for success; channel_fenced: the epoch;
-                          ///< request, grant, progress: what of slices its receiver may have under way to its
-                          ///< sender, in units of 4 KiB; 0: as much as it likes
+                          ///< request, grant, progress: what of slices its receiver may have under way to a rail
+                          ///< of its sender, in units of 4 KiB; 0: as much as it likes
 
   friend bool operator==(const frame_header&, const frame_header&) = default;
 };

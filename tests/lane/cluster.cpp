@@ -152,7 +152,7 @@ void cluster::want_chunk(std::uint32_t puller) {
         .to = static_cast<std::uint32_t>(from),
         .of = puller,
         .bytes = control_bytes,
-        .allowed = here.coming_in.allowance()});
+        .allowed = here.coming_in.allowance(now_)});
 }
 
 /// A realtime message; now and then its sender asks to be told that it has come.
@@ -240,7 +240,7 @@ void cluster::handle(event& what) {
               .from = what.to,
               .to = what.from,
               .bytes = control_bytes,
-              .allowed = here.coming_in.allowance()});
+              .allowed = here.coming_in.allowance(now_)});
       }
       if (what.ends_chunk) {
         here.awaited[what.from].pop_back();

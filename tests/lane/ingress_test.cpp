@@ -54,7 +54,7 @@ struct host {
       std::vector<double> under_way;
       for (auto& each : processes) {
         for (std::size_t i = 0; i < each.sources.size(); ++i) {
-          const auto allowed = each.in.allowance();
+          const auto allowed = each.in.allowance(now);
           const auto sent = allowed == 0 ? 2'000'000 : std::min<std::uint64_t>(allowed, 2'000'000);
           under_way.push_back(each.is_awaited[i] ? static_cast<double>(sent) : 0);
         }
@@ -68,7 +68,7 @@ struct host {
           const auto share = arrives * under_way[at] / all;
           each.rates[i] = 0.98 * each.rates[i] + 0.02 * share;
           for (auto left = share * tick; left > 0; left -= 16384) {
-            each.in.arrived(each.sources[i], static_cast<std::uint64_t>(std::min(left, 16384.0)), each.in.limits(),
+            each.in.arrived(each.sources[i], static_cast<std::uint64_t>(std::min(left, 16384.0)), each.in.limits(now),
                             now);
           }
         }
@@ -90,12 +90,12 @@ struct host {
 TEST_CASE("nobody is limited while there is no realtime traffic") {
   host in(10, 100us, {4});
   in.run(1s, false);
-  CHECK_FALSE(in.processes[0].in.limits());
-  CHECK(in.processes[0].in.allowance() == 0);
+  CHECK_FALSE(in.processes[0].in.limits(in.now));
+  CHECK(in.processes[0].in.allowance(in.now) == 0);
   in.run(3s, true);
-  CHECK(in.processes[0].in.limits());
+  CHECK(in.processes[0].in.limits(in.now));
   in.run(3s, false);
-  CHECK_FALSE(in.processes[0].in.limits());
+  CHECK_FALSE(in.processes[0].in.limits(in.now));
 }
 
 TEST_CASE("beside realtime traffic the link stays full without a queue, whoever on the host it is for") {
@@ -146,7 +146,7 @@ TEST_CASE("of whom something is awaited in vain takes from nobody") {
   std::fill(receiver.is_awaited.begin() + 2, receiver.is_awaited.end(), false);
   in.run(500ms, true);
   CHECK(in.arrives > 0.9 * in.rate);
-  CHECK(receiver.in.limits());
+  CHECK(receiver.in.limits(in.now));
 }
 
 TEST_CASE("a link that became a faster one is found out") {
@@ -172,20 +172,20 @@ TEST_CASE("a pause of the senders, or the end of some, is no loss that too littl
     for (int i = 0; i < 20; ++i) {
       in.now += pause;
       in.run(300ms, true);
-      limited += in.processes[0].in.limits() ? 1 : 0;
+      limited += in.processes[0].in.limits(in.now) ? 1 : 0;
     }
     CHECK(limited == 20);
   }
   host beside(10, 200us, {2, 6});
   beside.run(3s, true);
-  REQUIRE(beside.processes[0].in.limits());
+  REQUIRE(beside.processes[0].in.limits(beside.now));
   beside.processes[1].awaited.clear();
   beside.processes[1].sources.clear();
   beside.processes[1].rates.clear();
   int limited = 0;
   for (int i = 0; i < 30; ++i) {
     beside.run(100ms, true);
-    limited += beside.processes[0].in.limits() ? 1 : 0;
+    limited += beside.processes[0].in.limits(beside.now) ? 1 : 0;
   }
   CHECK(limited == 30);
 }
@@ -193,5 +193,5 @@ TEST_CASE("a pause of the senders, or the end of some, is no loss that too littl
 TEST_CASE("one sender alone is told nothing") {
   host in(10, 200us, {1});
   in.run(5s, true);
-  CHECK_FALSE(in.processes[0].in.limits());
+  CHECK_FALSE(in.processes[0].in.limits(in.now));
 }

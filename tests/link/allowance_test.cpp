@@ -110,6 +110,38 @@ TEST_CASE("what is allowed to one rail holds nothing up that comes by another") 
   CHECK_FALSE(end.broken);
 }
 
+TEST_CASE("the first word about a rail is about all channels") {
+  bench end(0);
+  const auto id = end.begin(wire::operation_kind::write, 2 * slice);
+  constexpr auto other = wire::place(lane::standard).index();
+  end.hear(
+      {.type = frame_type::grant, .index = other, .transfer = id, .offset = 3, .argument = 1 << 20, .code = grains});
+  REQUIRE(end.data.parts.size() == 1);
+  CHECK(end.data.parts[0].part.length == allowed);
+}
+
+TEST_CASE("a word that does not get out is said the next time") {
+  bench end;
+  end.hear_request(wire::operation_kind::write, 4 * slice);
+  end.engine_.accept_write(theirs, end.pieces(4 * slice), end.owner());
+  end.settle();
+  std::fill(end.memory.begin(), end.memory.end(), std::byte{1});
+  const auto about_next = [&end](std::uint32_t index) {
+    end.hear_slice(theirs, index, false);
+    end.advance(10ms);
+    return end.messages.of(frame_type::progress).back().index;
+  };
+  const auto first = about_next(0);
+  end.messages.full = true;
+  end.hear_slice(theirs, 1, false);
+  end.advance(10ms);
+  end.messages.full = false;
+  end.engine_.writable(lane::standard);
+  end.settle();
+  CHECK(end.messages.of(frame_type::progress).back().index != first);
+  CHECK(about_next(2) == first); // there are two channels
+}
+
 TEST_CASE("a word about a rail or a channel that is none breaks the link") {
   bench end(0);
   wire::frame_header word{.type = frame_type::progress, .transfer = 99, .code = grains};
@@ -119,9 +151,15 @@ TEST_CASE("a word about a rail or a channel that is none breaks the link") {
   SUBCASE("channel") {
     word.index = wire::place_count;
   }
-  end.hear(word);
+  SUBCASE("rail of a request, which is not begun") {
+    word = {.type = frame_type::request, .transfer = theirs, .offset = wire::most_rails};
+  }
+  std::vector<std::byte> body;
+  if (word.type == frame_type::request) wire::encode(wire::request{.carries = lane::bulk}, body);
+  end.hear(word, body);
   REQUIRE(end.broken);
   CHECK(*end.broken == "what may be under way to a rail that is none");
+  CHECK(end.arrived == 0);
 }
 
 TEST_CASE("a channel that does not get on holds the others up for a while only") {
@@ -161,12 +199,14 @@ TEST_CASE("beside realtime traffic here a receiver says what it allows, soon, an
 }
 
 TEST_CASE("a receiver limits what comes by the rail that has realtime traffic, and not by its others") {
+  std::optional<lanes::host_board> board; // outlive the engine
+  std::optional<lanes::scheduler> rail;
   bench end;
-  lanes::host_board crowded_board(end.board, 1);
-  lanes::scheduler crowded(lanes::by_weight({1, 1, 1, 1}), crowded_board, lanes::scheduler::no_budget);
+  auto& crowded_board = board.emplace(end.board, 1);
+  rail.emplace(lanes::by_weight({1, 1, 1, 1}), crowded_board, lanes::scheduler::no_budget);
   fake_channel second;
   constexpr wire::place second_place(lane::bulk, 1);
-  end.engine_.channel_up(second_place, second, crowded);
+  end.engine_.channel_up(second_place, second, *rail);
   end.hear_request(wire::operation_kind::write, 16 * slice);
   end.engine_.accept_write(theirs, end.pieces(16 * slice), end.owner());
   end.settle();

@@ -58,15 +58,23 @@ void endpoint::side::close_channel(wire::place at) {
 void endpoint::side::frame_arrived(wire::place at, const wire::frame_header& header, std::span<const std::byte> body) {
   const auto before = engine.phase_of(header.transfer);
   const std::uint64_t repeated = engine.counters().messages_repeated;
-  if (header.type == wire::frame_type::channel_fenced && wire::place::is_one(header.index)) {
-    happens_to_all(event::fence, wire::place::at(header.index).carries);
-  }
-  engine.frame_arrived(at, header, body);
-  const auto what = event_of(header.type);
+  const bool fences = header.type == wire::frame_type::channel_fenced;
+  if (fences) note_phases();
   const bool damaged = (header.flags & wire::flag_body_crc) != 0 && crc32c(body) != header.body_crc;
   const bool counts = !damaged && !closing[at.index()]; // else the next channel brings it again
-  if (what && counts)
-    in.node_.in.met.met(engine.counters().messages_repeated > repeated ? event::repeated : *what, before);
+  engine.frame_arrived(at, header, body);
+  const auto what = event_of(header.type);
+  const bool again = engine.counters().messages_repeated > repeated;
+  if (what && counts) in.node_.in.met.met(again ? event::repeated : *what, before);
+  if (!fences || !counts || again) return;
+  for (const auto& each : known) {
+    const bool concerned = each.before && each.carries == wire::place::at(header.index).carries;
+    if (concerned) in.node_.in.met.met(event::fence, each.before);
+  }
+}
+
+void endpoint::side::note_phases() {
+  for (auto& each : known) each.before = engine.phase_of(each.id);
 }
 
 void endpoint::side::slice_began(wire::place at, const wire::frame_header& header) {
@@ -98,14 +106,20 @@ void endpoint::side::happens_to_all(event what, lane of) {
 
 void endpoint::side::tick() {
   if (engine.next_due() > in.node_.in.time.now()) return;
-  for (auto& each : known) each.before = engine.phase_of(each.id);
+  note_phases();
+  const auto may_be_forced = [](const known_operation& each) {
+    return each.before == links::phase::stopping || each.before == links::phase::settling;
+  };
+  const auto of_these = std::count_if(known.begin(), known.end(), may_be_forced);
   const std::uint64_t forced = engine.counters().forced_fences;
   engine.tick();
   const bool forces = engine.counters().forced_fences > forced;
   for (const auto& each : known) {
     if (!each.before) continue;
-    const bool fencing = *each.before == links::phase::stopping || *each.before == links::phase::settling;
-    if (fencing ? forces : engine.phase_of(each.id) != each.before) in.node_.in.met.met(event::due, each.before);
+    const bool changed = engine.phase_of(each.id) != each.before;
+    // A fence that is forced is one operation's, and ends others: where there are several it is not known whose it is.
+    const bool due = may_be_forced(each) ? (forces ? of_these == 1 : changed) : changed;
+    if (due) in.node_.in.met.met(event::due, each.before);
   }
 }
 

@@ -105,10 +105,11 @@ private:
     struct known_operation {
       links::operation_id id;
       lane carries;
-      std::optional<links::phase> before = {}; ///< a tick
+      std::optional<links::phase> before = {}; ///< what is done now
     };
 
     void happens(event what, links::operation_id id);
+    void note_phases();
     /// To all of the lane that are not over; whose are over is forgotten.
     void happens_to_all(event what, lane of);
     void tick();

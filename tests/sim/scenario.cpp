@@ -187,8 +187,8 @@ void scenario::check_end(const job& which) {
   if (!may_fail) broken("failed without a reason: " + how.code.message() + " " + how.where);
 }
 
-/// What goes again is at most what one channel had unverified, for each channel that was lost; what was damaged goes
-/// again as well, and is not counted here.
+/// What goes again is at most a window for each channel of the lane that was lost, whether or not it carried some; what
+/// was damaged goes again as well, and is not counted here.
 void scenario::check_resent(const job& which, const links::outcome& how, std::uint32_t losses) {
   if (world_.terms.flips_payload > 0) return;
   world_.met.met(promise::few_sent_again);

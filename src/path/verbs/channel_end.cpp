@@ -135,7 +135,7 @@ void channel::end_soon() {
 
 /// Records that had arrived before the fence still count.
 void channel::drain_and_end() {
-  while (state_ == state::fencing && queues_->fetch()) queues_->deliver();
+  queues_->catch_up([this] { return state_ == state::fencing; });
   if (state_ == state::fencing) end_fence();
 }
 
