@@ -6,12 +6,23 @@
 
 #include "link/engine.hpp"
 
+#include <functional>
 #include <memory>
 #include <optional>
 
 namespace weft::sim {
 
 class endpoint;
+
+/// Calls a function at the end of an operation, or of its data.
+class end_told final : public links::completion {
+public:
+  explicit end_told(std::function<void(links::outcome&&)> then) : then_(std::move(then)) {}
+  void complete(links::outcome&& ended) override { then_(std::move(ended)); }
+
+private:
+  std::function<void(links::outcome&&)> then_;
+};
 
 /// How a handler treats an operation.
 struct behaviour {

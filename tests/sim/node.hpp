@@ -61,6 +61,10 @@ private:
 class world {
 public:
   explicit world(std::uint64_t seed);
+  /// While all is there that what is to happen keeps: a scenario that failed is left in the middle.
+  ~world() { time.drop(); }
+  world(const world&) = delete;
+  world& operator=(const world&) = delete;
 
   /// Connects `from` to the process of that name: calls `then` with the new end, or with null when there is none. `at`:
   /// the place of a channel; none: it is for the session.

@@ -1,4 +1,5 @@
 // One transfer over two rails of unequal speed: it takes from each what that carries.
+#include "job.hpp"
 #include "node.hpp"
 
 #include <doctest/doctest.h>
@@ -11,15 +12,6 @@ namespace {
 
 constexpr std::uint64_t length = 64 << 20;
 
-class end_of final : public links::completion {
-public:
-  explicit end_of(std::function<void(links::outcome&&)> then) : then_(std::move(then)) {}
-  void complete(links::outcome&& ended) override { then_(std::move(ended)); }
-
-private:
-  std::function<void(links::outcome&&)> then_;
-};
-
 /// Takes a write of what `expected` is the checksum of.
 struct sink final : service {
   explicit sink(world& in) : within(in) {}
@@ -27,7 +19,7 @@ struct sink final : service {
     auto& to = within.memory.add(within.random, begun.terms.length);
     at.grant(begun.terms.carries, begun.id, to.pieces());
     engine.accept_write(begun.id, to.pieces(),
-                        std::make_unique<end_of>([this, &to, &engine, id = begun.id](links::outcome&&) {
+                        std::make_unique<end_told>([this, &to, &engine, id = begun.id](links::outcome&&) {
                           CHECK(to.crc(0, length) == expected);
                           engine.respond(id, {}, "", {});
                         }));
@@ -59,7 +51,7 @@ double rate_over(const std::vector<std::uint64_t>& rates) {
   asked.carries = lane::bulk;
   asked.pieces = from.pieces();
   at->run([&] {
-    at->engine_of(lane::bulk).start(std::move(asked), std::make_unique<end_of>([&](links::outcome&& how) {
+    at->engine_of(lane::bulk).start(std::move(asked), std::make_unique<end_told>([&](links::outcome&& how) {
                                       ended = std::move(how);
                                     }));
   });

@@ -11,15 +11,6 @@ constexpr auto forced_fence_time = std::chrono::milliseconds(4);
 /// Far more than any scenario needs.
 constexpr std::uint64_t most_events = 1'000'000;
 
-class caller_end final : public links::completion {
-public:
-  explicit caller_end(std::function<void(links::outcome&&)> then) : then_(std::move(then)) {}
-  void complete(links::outcome&& ended) override { then_(std::move(ended)); }
-
-private:
-  std::function<void(links::outcome&&)> then_;
-};
-
 } // namespace
 
 tally& tally::operator+=(const tally& other) noexcept {
@@ -122,10 +113,10 @@ void scenario::start(job& which, const pair& over, bool from_dialling) {
   which.losses_here = at->losses(which.carries);
   which.at = at;
   at->run([&] {
-    which.operation = at->engine_of(which.carries)
-                          .start(std::move(asked), std::make_unique<caller_end>([this, &which](links::outcome&& how) {
-                                   ended(which, std::move(how));
-                                 }));
+    which.operation =
+        at->engine_of(which.carries)
+            .start(std::move(asked),
+                   std::make_unique<end_told>([this, &which](links::outcome&& how) { ended(which, std::move(how)); }));
     at->knows(which.carries, which.operation);
     if (which.kind == wire::operation_kind::read) at->grant(which.carries, which.operation, which.local->pieces());
   });

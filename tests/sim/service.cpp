@@ -4,20 +4,6 @@
 #include <fmt/format.h>
 
 namespace weft::sim {
-namespace {
-
-/// Hears of the end of the data of an operation that the peer began.
-class data_end final : public links::completion {
-public:
-  explicit data_end(std::function<void(links::outcome&&)> then) : then_(std::move(then)) {}
-  void complete(links::outcome&& ended) override { then_(std::move(ended)); }
-
-private:
-  std::function<void(links::outcome&&)> then_;
-};
-
-} // namespace
-
 void scenario::later(endpoint& at, duration wait, std::function<void(endpoint&)> what) {
   if (wait == duration::zero()) return what(at);
   world_.time.after(wait, [self = at.weak_from_this(), what = std::move(what)] {
@@ -56,7 +42,7 @@ void scenario::handle(job& which, endpoint& at, links::operation_id id) {
   which.remote = &world_.memory.add(world_.random, which.length);
   which.losses_there = at.losses(which.carries);
   auto& engine = at.engine_of(which.carries);
-  auto owner = std::make_unique<data_end>([this, &which, self = at.weak_from_this(), id](links::outcome&& how) {
+  auto owner = std::make_unique<end_told>([this, &which, self = at.weak_from_this(), id](links::outcome&& how) {
     if (const auto serving = self.lock()) data_ended(which, *serving, id, std::move(how));
   });
   if (which.kind == wire::operation_kind::write) {

@@ -35,6 +35,11 @@ public:
     return true;
   }
 
+  /// Forgets what is to happen; what goes with it may add more, which is forgotten too.
+  void drop() {
+    while (!heap_.empty()) std::exchange(heap_, {});
+  }
+
 private:
   struct event {
     time_point when;
