@@ -50,19 +50,21 @@ TEST_CASE_TEMPLATE("bulk makes room for the realtime messages of other fabrics o
 
 TEST_CASE_TEMPLATE("realtime beyond its limit goes over standard, and is counted; the limit changes while it runs",
                    Kind, in_threads, in_processes) {
-  rig<Kind> with({}, {{"lane.realtime.limit", "1MB/s"}});
-  const auto region = with.filled(1 << 20, 3);
+  constexpr std::size_t much = 16 << 20; ///< 16 s worth, so that it lasts while the standard lane is set up
+  rig<Kind> with({.size = much}, {{"lane.realtime.limit", "1MB/s"}});
+  const auto region = with.filled(much, 3);
   const auto remote = with.open("target");
   const auto ask = [&] { soon(with.link.request(bytes_of("echo"), {.lane = lane::realtime}, asio::use_future)); };
   const auto demoted = [&] { return with.client.snapshot().realtime_demoted; };
   ask();
   CHECK(demoted() == 0);
-  soon(with.link.write(region, remote.sub(0, 1 << 20), {.lane = lane::realtime}, asio::use_future)); // a second's worth
+  soon(with.link.write(region, remote.sub(0, much), {.lane = lane::realtime}, asio::use_future));
   CHECK(demoted() == 0);
-  CHECK(with.client.snapshot().of(lane::realtime).bytes_sent == 1 << 20);
+  CHECK(with.client.snapshot().of(lane::realtime).bytes_sent == much);
   ask();
   CHECK(demoted() == 1);
-  soon(with.link.write(region, remote.sub(0, 1 << 20), {.lane = lane::realtime}, asio::use_future));
+  const auto little = with.filled(1 << 20, 4);
+  soon(with.link.write(little, remote.sub(0, 1 << 20), {.lane = lane::realtime}, asio::use_future));
   CHECK(demoted() == 2);
   CHECK(with.client.snapshot().of(lane::standard).bytes_sent == 1 << 20);
   with.client.set({{"lane.realtime.limit", "0"}}).value();
