@@ -163,7 +163,7 @@ void engine::frame_arrived(wire::place at, const wire::frame_header& header, std
 }
 
 void engine::message_arrived(const wire::frame_header& header, std::span<const std::byte> body) {
-  if (tells_allowance(header.type)) hear_allowance(header);
+  if (tells_allowance(header.type) && !carries_realtime()) hear_allowance(header);
   if (broken_) return;
   switch (header.type) {
     case wire::frame_type::request: return request_arrived(header, body);
